@@ -1,0 +1,367 @@
+"""A checkpoint folder: config, weights, assets, and the list of its files.
+
+`files.json` names every other file with its size and sha256 and is itself checked to the byte
+against its canonical form, so that one flipped byte anywhere is found. A folder is written beside
+its place, verified, and moved there whole.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rnnzoo.config import read_config
+from rnnzoo.errors import (
+    CheckpointError,
+    CorruptedFileError,
+    FormatVersionError,
+    ManifestError,
+    UnsafePathError,
+)
+from rnnzoo.manifest import FileRecord, check_relative_path, read_record
+from rnnzoo.weights import RESTORE, Shapes, fingerprint, read_weights, store_weights
+
+FORMAT_VERSION = 1
+CONFIG, WEIGHTS, FILES, CARD = "config.json", "model.safetensors", "files.json", "README.md"
+_MAX_JSON = 2**20
+_MAX_FILES = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """`config.json`: what to build, and the fingerprint of the weights that belong to it."""
+
+    format_version: int
+    family: str
+    network: dict[str, Any]
+    preprocessor: dict[str, Any]
+    decoder: dict[str, Any]
+    fingerprint: str
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            kind = {"int": int, "str": str}.get(str(field.type), dict)
+            if not isinstance(value, kind):
+                raise ValueError(
+                    f"{field.name} must be of type {kind.__name__}, found {value!r:.40}"
+                )
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A verified checkpoint folder, its weights not yet read."""
+
+    folder: Path
+    config: Config
+    files: dict[str, FileRecord]
+
+    def asset(self, name: str) -> Path:
+        """The path of a listed file.
+
+        Raises
+        ------
+        CheckpointError
+            If the folder's list does not name it.
+        """
+        if name not in self.files:
+            raise CheckpointError(f"{self.folder} lists no file {name!r} in {FILES}")
+        return self.folder / name
+
+    def read_weights(self, expected: Shapes) -> dict[str, np.ndarray]:
+        """The weights in float32 by name, after checking them against `expected` shapes."""
+        return read_weights(self.asset(WEIGHTS), expected, self.config.fingerprint)
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _canonical(files: Mapping[str, FileRecord], version: int = FORMAT_VERSION) -> bytes:
+    listed = {name: dataclasses.asdict(files[name]) for name in sorted(files)}
+    text = json.dumps({"format_version": version, "files": listed}, indent=1)
+    return (text + "\n").encode()
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        if not path.is_file():
+            raise CheckpointError(
+                f"there is no file {path}: a checkpoint folder holds {CONFIG}, {WEIGHTS}, {FILES}"
+            )
+        if path.stat().st_size > _MAX_JSON:
+            raise CheckpointError(f"{path} is larger than {_MAX_JSON:,} bytes: not one of ours")
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is not JSON: {error}. {RESTORE}") from error
+
+
+def _check_version(version: Any, path: Path) -> None:
+    if type(version) is not int or version < 1:
+        raise CheckpointError(f"{path}: format_version must be a whole number, found {version!r}")
+    if version > FORMAT_VERSION:
+        raise FormatVersionError(
+            f"{path} has format version {version}; this rnnzoo reads up to {FORMAT_VERSION}. "
+            "Upgrade it with: pip install -U rnnzoo"
+        )
+
+
+def read_file_list(path: Path) -> dict[str, FileRecord]:
+    """The records of a `files.json`.
+
+    Raises
+    ------
+    CheckpointError
+        If it is not one; `CorruptedFileError` if a byte of it was changed.
+    """
+    raw = _read_json(path)
+    if not isinstance(raw, dict) or not isinstance(raw.get("files"), dict):
+        raise CheckpointError(f"{path}: expected an object with 'format_version' and 'files'")
+    _check_version(raw.get("format_version"), path)
+    if len(raw["files"]) > _MAX_FILES:
+        raise CheckpointError(f"{path} lists over {_MAX_FILES:,} files: not one of ours")
+    files = {}
+    for name, fields in raw["files"].items():
+        check_relative_path(name, str(path))
+        try:
+            files[name] = read_record(FileRecord, fields, f"{path}, file {name!r}")
+        except ManifestError as error:
+            raise CheckpointError(f"{error}. {RESTORE}") from error
+    if path.read_bytes() != _canonical(files, raw["format_version"]):
+        raise CorruptedFileError(path, "its canonical form", "other bytes", RESTORE)
+    for name in (CONFIG, WEIGHTS):
+        if name not in files:
+            raise CheckpointError(f"{path} does not list {name}, which every checkpoint has")
+    return files
+
+
+def verify_file(path: Path, record: FileRecord, remedy: str = RESTORE) -> None:
+    """Compare a file's size and sha256 with its record.
+
+    Raises
+    ------
+    CheckpointError
+        If it is missing; `CorruptedFileError` if it differs.
+    """
+    try:
+        if not path.is_file():
+            raise CheckpointError(f"{path} is missing, though the checkpoint lists it. {remedy}")
+        size = path.stat().st_size
+        if size != record.size:
+            raise CorruptedFileError(path, f"{record.size:,} bytes", f"{size:,}", remedy)
+        digest = sha256_of(path)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"cannot read {path}: {error}") from error
+    if digest != record.sha256:
+        raise CorruptedFileError(path, f"sha256 {record.sha256}", digest, remedy)
+
+
+def _check_inside(folder: Path, name: str) -> None:
+    """Refuse a link out of the folder; the hub's cache links from snapshots to its own blobs."""
+    try:
+        real, root = (folder / name).resolve(), folder.resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a circle of links, for example
+        raise UnsafePathError(f"cannot follow {folder / name}: {error}") from error
+    allowed = [root]
+    if root.parent.name == "snapshots":
+        allowed.append(root.parent.parent / "blobs")
+    if not any(real.is_relative_to(place) for place in allowed):
+        raise UnsafePathError(
+            f"{folder / name} is a link to {real}, outside its checkpoint folder: "
+            "copy the file into the folder"
+        )
+
+
+def verify_folder(folder: Path) -> dict[str, FileRecord]:
+    """Check every listed file of a checkpoint folder, and return the list."""
+    _check_inside(folder, FILES)
+    files = read_file_list(folder / FILES)
+    for name, record in files.items():
+        _check_inside(folder, name)
+        verify_file(folder / name, record)
+    return files
+
+
+def open_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint:
+    """Verify a checkpoint folder and read its config.
+
+    If a save was stopped between its two last moves, the old checkpoint is opened where it was
+    put aside.
+
+    Raises
+    ------
+    CheckpointError
+        Or one of its kinds, if the folder is not whole.
+    """
+    folder = Path(folder)
+    if not folder.exists() and folder.name and _previous(folder).is_dir():
+        folder = _previous(folder)
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder} is not a folder: expected a checkpoint folder")
+    files = verify_folder(folder)
+    raw = _read_json(folder / CONFIG)
+    if isinstance(raw, dict):
+        _check_version(raw.get("format_version"), folder / CONFIG)
+    return Checkpoint(folder, read_config(Config, raw, str(folder / CONFIG)), files)
+
+
+# --- writing -------------------------------------------------------------------------------
+
+
+def _previous(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.previous")
+
+
+def save_checkpoint(
+    folder: str | os.PathLike[str],
+    *,
+    family: str,
+    network: Mapping[str, Any],
+    preprocessor: Mapping[str, Any],
+    decoder: Mapping[str, Any],
+    weights: Mapping[str, np.ndarray],
+    assets: Mapping[str, bytes] | None = None,
+    storage: str = "float32",
+) -> Checkpoint:
+    """Write a checkpoint folder, whole or not at all.
+
+    An older checkpoint at the place stays readable until the new one is complete and verified;
+    files there that the old checkpoint did not list are kept. A folder that holds other things
+    and no checkpoint is not touched.
+
+    Raises
+    ------
+    CheckpointError
+        If the place holds something else, or cannot be written.
+    """
+    stored = store_weights(weights, storage)
+    config = Config(
+        FORMAT_VERSION,
+        family,
+        dict(network),
+        dict(preprocessor),
+        dict(decoder),
+        fingerprint(stored),
+    )
+    contents = dict(assets or {})
+    for name in contents:
+        check_relative_path(name, f"assets of {folder}")
+        if name in (CONFIG, WEIGHTS, FILES, CARD):
+            raise CheckpointError(
+                f"an asset cannot be called {name!r}: every checkpoint has its own"
+            )
+    contents[CONFIG] = (json.dumps(dataclasses.asdict(config), indent=1) + "\n").encode()
+    contents[WEIGHTS] = _safetensors(stored)
+    return _write_folder(Path(folder), contents)
+
+
+def replace_card(folder: Path, card: str) -> Checkpoint:
+    """Give a checkpoint folder another model card, whole or not at all."""
+    opened = open_checkpoint(folder)
+    contents = {name: opened.asset(name).read_bytes() for name in opened.files}
+    return _write_folder(folder, {**contents, CARD: card.encode()})
+
+
+def _safetensors(stored: Mapping[str, np.ndarray]) -> bytes:
+    import safetensors.numpy
+
+    return safetensors.numpy.save({n: np.ascontiguousarray(stored[n]) for n in sorted(stored)})
+
+
+def _write_folder(folder: Path, contents: Mapping[str, bytes]) -> Checkpoint:
+    building: Path | None = None
+    try:
+        folder = folder.resolve()
+        if not folder.exists() and _previous(folder).is_dir():
+            _previous(folder).rename(folder)
+        kept = _kept_files(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        files = {}
+        for name, content in contents.items():
+            _write_synced(building / name, content)
+            files[name] = FileRecord(len(content), hashlib.sha256(content).hexdigest())
+        _write_synced(building / FILES, _canonical(files))
+        open_checkpoint(building)
+        for name in kept:
+            if (building / name).exists():
+                raise CheckpointError(f"{folder / name} is not the checkpoint's own: move it first")
+            (building / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(folder / name, building / name, follow_symlinks=False)
+        building.chmod(0o777 & ~_umask())
+        _swap(building, folder)
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot write {folder}: {error.strerror or error}. What was there is untouched."
+        ) from error
+    finally:
+        if building is not None:
+            shutil.rmtree(building, ignore_errors=True)
+    return open_checkpoint(folder)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _kept_files(folder: Path) -> list[str]:
+    """The files of an existing folder that its checkpoint did not list."""
+    if not folder.exists():
+        return []
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder} is a file: name a folder to save into")
+    present = [
+        path.relative_to(folder).as_posix()
+        for path in sorted(folder.rglob("*"))
+        if path.is_symlink() or not path.is_dir()
+    ]
+    if not present:
+        return []
+    if FILES not in present:
+        raise CheckpointError(
+            f"{folder} holds other files and no checkpoint: name a new or an empty folder"
+        )
+    try:
+        listed = set(read_file_list(folder / FILES))
+    except CheckpointError:  # a broken list: what it cannot name is kept, but for the usual files
+        listed = {CONFIG, WEIGHTS, CARD}
+    return [name for name in present if name not in listed | {FILES}]
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _swap(building: Path, folder: Path) -> None:
+    """Put a finished folder in its place; if that fails, the old one is put back."""
+    previous = _previous(folder)
+    shutil.rmtree(previous, ignore_errors=True)
+    replaced = folder.exists()
+    if replaced:
+        folder.rename(previous)
+    try:
+        building.rename(folder)
+    except OSError:
+        if replaced:
+            previous.rename(folder)
+        raise
+    shutil.rmtree(previous, ignore_errors=True)

@@ -1,0 +1,289 @@
+"""Names: which model a name means, what names there are, and loading one."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import fnmatch
+import importlib
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnnzoo import hub
+from rnnzoo.card import Card
+from rnnzoo.checkpoint import Checkpoint, open_checkpoint
+from rnnzoo.errors import CheckpointError, ConfigError, InputError, UnknownModelError
+from rnnzoo.manifest import NAME, Entry, package_manifest
+
+if TYPE_CHECKING:
+    from rnnzoo.task import Task
+
+_FAMILIES: dict[str, str | type] = {"seq2seq": "rnnzoo.seq2seq.task:Seq2SeqTranslator"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Registered:
+    """A third party's entry: a name for a checkpoint folder or a hub address."""
+
+    name: str
+    checkpoint: str
+    task: str
+    summary: str = ""
+
+
+_registered: dict[str, Registered] = {}
+
+
+def register(
+    name: str, checkpoint: str | os.PathLike[str], *, task: str, summary: str = ""
+) -> None:
+    """Give a checkpoint of your own a name that `load` and `list_models` know.
+
+    Parameters
+    ----------
+    name : str
+        Letters, digits, `.`, `_` and `-`; not one that is taken.
+    checkpoint : path or str
+        A checkpoint folder, or `hf://organisation/name[@revision]`.
+    task : str
+        What it does, for `list_models(task=...)`: "translation", ...
+    summary : str
+        One line.
+
+    Raises
+    ------
+    InputError
+        If the name is taken by another checkpoint, or is not a plain name.
+
+    Examples
+    --------
+    >>> import rnnzoo
+    >>> rnnzoo.register("my-en-fr", "hf://me/my-en-fr@v1", task="translation")
+    >>> rnnzoo.list_models("my-*")
+    ['my-en-fr']
+    """
+    if not re.fullmatch(NAME, name):
+        raise InputError(f"a name has letters, digits, '.', '_' and '-' only; got {name!r}")
+    entry = Registered(name, os.fspath(checkpoint), task, summary)
+    if name in package_manifest().entries or _registered.get(name, entry) != entry:
+        raise InputError(f"the name {name!r} is taken: a name never points to other weights")
+    _registered[name] = entry
+
+
+def register_family(family: str, task_class: str | type) -> None:
+    """Make a family of your own known: the `Task` subclass (or "module:Class") that loads the
+    checkpoints whose config names `family`.
+
+    Raises
+    ------
+    InputError
+        If the family is known already as another class.
+
+    Examples
+    --------
+    >>> import rnnzoo
+    >>> rnnzoo.register_family("my-family", "my_package.task:MyTask")
+    """
+    if _FAMILIES.get(family, task_class) != task_class:
+        raise InputError(f"the family {family!r} is registered already")
+    _FAMILIES[family] = task_class
+
+
+def _natural(name: str) -> list[Any]:
+    return [
+        (0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name)
+    ]
+
+
+def entries() -> dict[str, Entry | Registered]:
+    """All entries by name, in natural order (`net-2` before `net-10`)."""
+    known: dict[str, Entry | Registered] = {**package_manifest().entries, **_registered}
+    return {name: known[name] for name in sorted(known, key=_natural)}
+
+
+def list_models(pattern: str = "*", task: str | None = None) -> list[str]:
+    """Names of models, in natural order.
+
+    Parameters
+    ----------
+    pattern : str
+        With the wildcards `*`, `?` and `[...]`; case does not matter.
+    task : str, optional
+        Only models of this task, such as "translation".
+
+    Examples
+    --------
+    >>> import rnnzoo
+    >>> rnnzoo.list_models("seq2seq-*", task="translation")
+    ['seq2seq-en-fr', 'seq2seq-en-fr-sutskever']
+    """
+    return [
+        name
+        for name, entry in entries().items()
+        if fnmatch.fnmatchcase(name.lower(), pattern.lower()) and task in (None, entry.task)
+    ]
+
+
+def find(name: str) -> Entry | Registered:
+    """The entry of a name.
+
+    Raises
+    ------
+    UnknownModelError
+        With the nearest names.
+    """
+    known = entries()
+    if name in known:
+        return known[name]
+    nearest = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.4)
+    nearest += [n for n in known if name.lower() in n and n not in nearest]
+    raise UnknownModelError(name, nearest[:5])
+
+
+def info(name: str) -> Card:
+    """The model card of a name: use, measured figures, data, licence, limits.
+
+    Raises
+    ------
+    UnknownModelError
+        With the nearest names.
+    InputError
+        For a registered checkpoint, which has no manifest record.
+
+    Examples
+    --------
+    >>> import rnnzoo
+    >>> rnnzoo.info("seq2seq-en-fr").entry.task
+    'translation'
+    """
+    entry = find(name)
+    if isinstance(entry, Registered):
+        raise InputError(
+            f"{name!r} was registered from {entry.checkpoint}; its card is that folder's README.md"
+        )
+    return Card(entry)
+
+
+def locate(
+    name: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+) -> Checkpoint:
+    """The verified checkpoint that a name, a folder or a hub address means; fetched if need be."""
+    if not isinstance(name, (str, os.PathLike)) or not os.fspath(name):
+        raise InputError(f"expected a model's name, a folder or hf://...; got {name!r}")
+    text = os.fspath(name)
+    if text.startswith("hf://"):
+        record = hub.parse_uri(text, revision)
+        return open_checkpoint(hub.fetch_repository(record, cache_dir, local_files_only))
+    if revision is not None:
+        raise InputError(f"revision goes with a hub address (hf://...), not with {text!r}")
+    looks_like_path = not isinstance(name, str) or any(s and s in text for s in (os.sep, os.altsep))
+    if looks_like_path or (text not in entries() and _is_folder(text)):
+        return open_checkpoint(text)
+    entry = find(text)
+    if isinstance(entry, Registered):
+        return locate(
+            Path(entry.checkpoint) if "://" not in entry.checkpoint else entry.checkpoint,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+        )
+    opened = open_checkpoint(hub.fetch_entry(entry, cache_dir, local_files_only))
+    if opened.config.fingerprint != entry.fingerprint:
+        raise CheckpointError(
+            f"{opened.folder} has weights with fingerprint {opened.config.fingerprint}; the "
+            f"manifest's {text!r} has {entry.fingerprint}: reinstall rnnzoo"
+        )
+    return opened
+
+
+def _is_folder(text: str) -> bool:
+    try:
+        return Path(text).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def family_class(family: str) -> type[Task]:
+    """The Task of a family.
+
+    Raises
+    ------
+    ConfigError
+        If this rnnzoo does not have the family.
+    """
+    found = _FAMILIES.get(family)
+    if found is None:
+        raise ConfigError(
+            f"there is no family {family!r} here; known: {', '.join(sorted(_FAMILIES))}. "
+            "A newer rnnzoo may have it, or the package that registers it is not imported."
+        )
+    if isinstance(found, str):
+        module, _, attribute = found.partition(":")
+        found = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def load(
+    name: str | os.PathLike[str],
+    *,
+    dtype: str = "auto",
+    weights: bool = True,
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+    **overrides: Any,
+) -> Task:
+    """Load a model, ready to `predict`.
+
+    Parameters
+    ----------
+    name : str or path
+        A registered name, a checkpoint folder, or `hf://organisation/name[@revision]`.
+    dtype : str
+        "auto" (float32 on a CPU, mixed float16 on a GPU with tensor cores), or a Keras dtype
+        policy such as "mixed_bfloat16".
+    weights : bool
+        False builds the network with fresh weights, for training from the start.
+    revision : str, optional
+        Branch, tag or commit of a hub address.
+    cache_dir : path, optional
+        Hugging Face's cache by default.
+    local_files_only : bool
+        Never ask the hub.
+    **overrides
+        Changes to the network that its family allows, such as `dropout=0.3`.
+
+    Returns
+    -------
+    Task
+        A `keras.Model`.
+
+    Raises
+    ------
+    UnknownModelError
+        For an unknown name, with the nearest ones.
+    CheckpointError
+        If the checkpoint is broken; see `rnnzoo.errors` for its kinds.
+    DownloadError
+        If it cannot be fetched.
+    InputError
+        For an argument that cannot be used.
+
+    Examples
+    --------
+    >>> import rnnzoo
+    >>> translator = rnnzoo.load("seq2seq-en-fr")
+    >>> translator.predict("Where is the station?").text
+    'Où est la gare ?'
+    """
+    from rnnzoo import precision
+
+    if dtype not in precision.POLICIES:
+        precision.resolve(dtype)
+    opened = locate(name, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
+    return family_class(opened.config.family).from_checkpoint(opened, dtype, weights, overrides)

@@ -1,0 +1,304 @@
+"""Task: what `rnnzoo.load` returns, in every family."""
+
+from __future__ import annotations
+
+import abc
+import itertools
+import os
+import pathlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ClassVar, Self
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rnnzoo import checkpoint
+from rnnzoo.checkpoint import Checkpoint
+from rnnzoo.errors import CheckpointError, InputError, WeightsError
+
+Path = str | os.PathLike[str]
+
+
+class Task(keras.Model, abc.ABC):
+    """A network with the way in and the way out: raw input to result.
+
+    A `keras.Model`: `summary`, `compile`, callbacks and `.keras` files work on it as usual.
+    `network` is the plain functional model, `preprocessor` turns raw input into its tensors,
+    `decoding` holds the defaults of the options that `predict` takes.
+    """
+
+    family: ClassVar[str]
+    network: keras.Model
+    preprocessor: Any
+    decoding: Any
+
+    def __init__(self, network: keras.Model, preprocessor: Any, decoding: Any, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.network, self.preprocessor, self.decoding = network, preprocessor, decoding
+        self.built = True
+
+    # --- what a family says of itself ------------------------------------------------------
+
+    @classmethod
+    @abc.abstractmethod
+    def from_checkpoint(
+        cls, opened: Checkpoint, dtype: str, weights: bool, overrides: Mapping[str, Any]
+    ) -> Self:
+        """The task that a verified checkpoint folder describes."""
+
+    @abc.abstractmethod
+    def predict(
+        self, inputs: Any, batch_size: int | None = None, verbose: Any = "auto", **options: Any
+    ) -> Any:
+        """The family's result for one input, a list of them for several."""
+
+    @abc.abstractmethod
+    def training_batch(self, inputs: list[Any], targets: list[Any]) -> tuple[Any, Any, Any]:
+        """Network inputs, labels and label weights of raw pairs."""
+
+    @abc.abstractmethod
+    def saved_parts(self) -> dict[str, Any]:
+        """`network`, `preprocessor`, `decoder` (dicts) and `assets` of a checkpoint."""
+
+    # --- weights ---------------------------------------------------------------------------
+
+    def weights_by_path(self) -> dict[str, Any]:
+        """The network's variables by their paths, the names in a checkpoint."""
+        return {weight.path: weight for weight in self.network.weights}
+
+    def assign_weights(self, values: Mapping[str, np.ndarray]) -> None:
+        """Set every weight of the network.
+
+        Raises
+        ------
+        WeightsError
+            If a weight is missing, unknown or of another shape; none is set then.
+        """
+        variables = self.weights_by_path()
+        if set(values) != set(variables):
+            odd = sorted(set(values) ^ set(variables))
+            raise WeightsError(f"weights and network differ in: {', '.join(odd)}")
+        for name, variable in variables.items():
+            if tuple(values[name].shape) != tuple(variable.shape):
+                raise WeightsError(
+                    f"{name} has shape {values[name].shape}, expected {tuple(variable.shape)}"
+                )
+        for name, variable in variables.items():
+            variable.assign(values[name])
+
+    # --- Keras -----------------------------------------------------------------------------
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """The network's first output for its own input tensors."""
+        return self.network(inputs, training=training)
+
+    def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
+        """Train on raw pairs.
+
+        Parameters
+        ----------
+        x, y : sequences of raw inputs and raw targets of one length; or `x` a `tf.data.Dataset`
+            or list of (input, target) pairs; or anything `keras.Model.fit` takes, as tensors.
+        **kwargs
+            As of `keras.Model.fit`; `validation_data` takes raw pairs too.
+
+        Returns
+        -------
+        keras.callbacks.History
+
+        Raises
+        ------
+        InputError
+            If inputs and targets differ in number, or are empty.
+
+        Examples
+        --------
+        >>> import rnnzoo
+        >>> translator = rnnzoo.load("seq2seq-en-fr")
+        >>> history = translator.fit(["Good morning!"], ["Bonjour !"], epochs=1, verbose=0)
+        >>> sorted(history.history)
+        ['loss']
+        """
+        if not getattr(self, "compiled", False):
+            self.compile()
+        batch_size = kwargs.pop("batch_size", None) or 32
+        shuffle = kwargs.pop("shuffle", True)
+        if self._is_raw(x):
+            x, y = self._raw_batches(x, y, batch_size, shuffle), None
+            shuffle = False
+        validation = kwargs.get("validation_data")
+        if isinstance(validation, tuple) and len(validation) == 2 and self._is_raw(validation[0]):
+            kwargs["validation_data"] = self._raw_batches(*validation, batch_size, False)
+        elif self._is_raw(validation):
+            kwargs["validation_data"] = self._raw_batches(validation, None, batch_size, False)
+        return super().fit(
+            x, y, batch_size=None if y is None else batch_size, shuffle=shuffle, **kwargs
+        )
+
+    def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
+        """Loss and metrics on raw pairs, or on tensors as `keras.Model.evaluate` takes them.
+
+        Examples
+        --------
+        >>> import rnnzoo
+        >>> loss = rnnzoo.load("seq2seq-en-fr").evaluate(["Yes."], ["Oui."], verbose=0)
+        >>> loss < 2
+        True
+        """
+        if not getattr(self, "compiled", False):
+            self.compile()
+        if self._is_raw(x):
+            x, y = self._raw_batches(x, y, kwargs.pop("batch_size", None) or 32, False), None
+        return super().evaluate(x, y, **kwargs)
+
+    @staticmethod
+    def _is_raw(x: Any) -> bool:
+        if isinstance(x, tf.data.Dataset):
+            spec = x.element_spec
+            return isinstance(spec, tuple) and getattr(spec[0], "dtype", None) == tf.string
+        if isinstance(x, np.ndarray):
+            return x.dtype.kind in "OSU"
+        return isinstance(x, (list, tuple)) and not any(tf.is_tensor(part) for part in x)
+
+    def _raw_batches(self, x: Any, y: Any, batch_size: int, shuffle: bool) -> tf.data.Dataset:
+        """Raw pairs as padded batches, in a new order each epoch."""
+        pairs, epochs = raw_pairs(x, y), itertools.count()
+
+        def batch(rows: Any) -> tuple[Any, Any, Any]:
+            inputs, targets = zip(*(pairs[row] for row in rows), strict=True)
+            return self.training_batch(list(inputs), list(targets))
+
+        def epoch() -> Iterator[tuple[Any, Any, Any]]:
+            order = np.arange(len(pairs))
+            if shuffle:
+                np.random.default_rng(next(epochs)).shuffle(order)
+            for begin in range(0, len(pairs), batch_size):
+                yield batch(order[begin : begin + batch_size])
+
+        signature = tf.nest.map_structure(
+            lambda array: tf.TensorSpec([None] * array.ndim, array.dtype), batch([0])
+        )
+        dataset = tf.data.Dataset.from_generator(epoch, output_signature=signature)
+        return dataset.apply(tf.data.experimental.assert_cardinality(-(-len(pairs) // batch_size)))
+
+    def save(
+        self, filepath: Path, overwrite: bool = True, storage: str = "float32", **kwargs: Any
+    ) -> None:
+        """Write a checkpoint folder that `rnnzoo.load` reads; a path ending in `.keras` is
+        written as Keras does.
+
+        Parameters
+        ----------
+        filepath : path
+            A new folder, or one that holds a checkpoint, which is replaced as a whole.
+        overwrite : bool
+            False refuses to replace anything.
+        storage : "float32", "float16" or "int8"
+            How the weights are stored. The two smaller ones round them: measure before you ship.
+
+        Raises
+        ------
+        CheckpointError
+            If the folder holds something else or cannot be written; nothing is changed then.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import rnnzoo
+        >>> translator = rnnzoo.load("seq2seq-en-fr")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     translator.save(f"{folder}/mine")
+        ...     again = rnnzoo.load(f"{folder}/mine")
+        """
+        if str(filepath).endswith((".keras", ".h5", ".hdf5")):
+            super().save(filepath, overwrite=overwrite, **kwargs)
+            return
+        if kwargs:
+            raise InputError(f"save() to a folder takes no {', '.join(map(repr, kwargs))}")
+        if not overwrite and pathlib.Path(filepath).exists():
+            raise CheckpointError(f"{filepath} exists and overwrite=False: name another folder")
+        weights = {name: np.asarray(v, np.float32) for name, v in self.weights_by_path().items()}
+        checkpoint.save_checkpoint(
+            filepath, family=self.family, weights=weights, storage=storage, **self.saved_parts()
+        )
+
+    def export(self, filepath: Path, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.export`, of `network`: tensors in, tensors out."""
+        return self.network.export(filepath, *args, **kwargs)
+
+
+def _plain(value: Any) -> Any:
+    value = value.numpy() if hasattr(value, "numpy") else value
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"expected UTF-8 text, got the bytes {value!r:.60}: {error}") from error
+
+
+def _pair(element: Any) -> tuple[Any, Any]:
+    if not isinstance(element, (tuple, list)) or len(element) != 2:
+        raise InputError(
+            f"without y, x has to hold (input, target) pairs; found {element!r:.60}: "
+            "give the targets as y"
+        )
+    return _plain(element[0]), _plain(element[1])
+
+
+def raw_pairs(x: Any, y: Any) -> list[tuple[Any, Any]]:
+    """Inputs and targets as one list of pairs.
+
+    Raises
+    ------
+    InputError
+        If they differ in number, or there are none.
+    """
+    if y is None:
+        if isinstance(x, tf.data.Dataset) and len(x.element_spec[0].shape):
+            x = x.unbatch()
+        pairs = [_pair(element) for element in x]
+    else:
+        sources, targets = list(x), list(y)
+        if len(sources) != len(targets):
+            raise InputError(
+                f"{len(sources)} inputs and {len(targets)} targets: give one target for each input"
+            )
+        pairs = [(_plain(s), _plain(t)) for s, t in zip(sources, targets, strict=True)]
+    if not pairs:
+        raise InputError("there are no pairs to train on: x is empty")
+    return pairs
+
+
+def raw_inputs(inputs: Any, single: type | tuple[type, ...] = str) -> tuple[list[Any], bool]:
+    """Inputs of `predict` as a list, and whether there was just one.
+
+    Takes one input, a list, any iterable, a string array or a `tf.data.Dataset`, batched or not.
+
+    Raises
+    ------
+    InputError
+        If `inputs` is none of these.
+    """
+    if isinstance(inputs, bytes) and str in (single if isinstance(single, tuple) else (single,)):
+        raise InputError("got bytes: decode them first, for example with .decode('utf-8')")
+    if isinstance(inputs, single):
+        return [inputs], True
+    if isinstance(inputs, np.ndarray) and inputs.dtype.kind in "SUO":
+        if inputs.ndim == 0:
+            return [_plain(inputs.item())], True
+        return [_plain(value) for value in inputs.ravel().tolist()], False
+    if tf.is_tensor(inputs) and inputs.dtype == tf.string:
+        return raw_inputs(inputs.numpy() if inputs.shape.rank else np.array(inputs.numpy()))
+    if isinstance(inputs, tf.data.Dataset):
+        rows: list[Any] = []
+        for element in inputs:
+            value = element[0] if isinstance(element, tuple) else element
+            rows += [_plain(v) for v in np.ravel(value.numpy())]
+        return rows, False
+    if isinstance(inputs, Iterable) and not isinstance(inputs, Mapping):
+        return [_plain(value) for value in inputs], False
+    raise InputError(
+        f"expected one input, a list of them or a tf.data.Dataset; got {type(inputs).__name__}"
+    )
