@@ -1,0 +1,304 @@
+"""The translator: text in, `Translation` out."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+import keras
+import numpy as np
+import tqdm
+
+from rnnzoo import precision
+from rnnzoo.checkpoint import CONFIG, Checkpoint
+from rnnzoo.config import choose_options, read_config
+from rnnzoo.errors import ConfigError, InputError
+from rnnzoo.seq2seq.decode import DecodingOptions, SequenceGenerator
+from rnnzoo.seq2seq.network import Seq2SeqConfig, build_network, weight_shapes
+from rnnzoo.seq2seq.preprocess import (
+    VOCABULARY,
+    Encoded,
+    PreprocessorConfig,
+    Seq2SeqPreprocessor,
+)
+from rnnzoo.seq2seq.result import Hypothesis, Translation
+from rnnzoo.task import Task, raw_inputs
+
+_OVERRIDES = ("dropout",)
+_MAX_PARAMETERS = 2**30
+
+
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """The hypotheses of one segment, best first."""
+
+    encoded: Encoded
+    tokens: list[tuple[str, ...]]
+    texts: list[str]
+    scores: list[float]
+    log_probs: list[float]
+    alignment: np.ndarray
+
+
+@keras.saving.register_keras_serializable(package="rnnzoo")
+class Seq2SeqTranslator(Task):
+    """An encoder-decoder network that translates text.
+
+    Parameters
+    ----------
+    config : Seq2SeqConfig
+    preprocessor : Seq2SeqPreprocessor
+    decoding : DecodingOptions
+        Defaults of what `predict` takes by keyword.
+    dtype : str
+        A dtype policy, or "auto" (see `rnnzoo.precision`).
+
+    Examples
+    --------
+    >>> import rnnzoo
+    >>> translator = rnnzoo.load("seq2seq-en-fr")
+    >>> print(translator.predict("I love you."))
+    Je t'aime.
+    """
+
+    family = "seq2seq"
+
+    def __init__(
+        self,
+        config: Seq2SeqConfig,
+        preprocessor: Seq2SeqPreprocessor,
+        decoding: DecodingOptions | None = None,
+        dtype: str = "auto",
+        **kwargs: Any,
+    ) -> None:
+        if preprocessor.vocab_size != config.vocab_size or preprocessor.pad_id != config.pad_id:
+            raise ConfigError(
+                f"the vocabulary has {preprocessor.vocab_size:,} pieces and pads with "
+                f"{preprocessor.pad_id}, the network expects {config.vocab_size:,} and "
+                f"{config.pad_id}: they belong to different checkpoints"
+            )
+        policy = keras.DTypePolicy(precision.resolve(dtype))
+        network = build_network(config, policy)
+        super().__init__(
+            network, preprocessor, decoding or DecodingOptions(), dtype=policy, **kwargs
+        )
+        self.config = config
+        self.generate = SequenceGenerator(network, preprocessor.bos_id, preprocessor.eos_id)
+
+    # --- checkpoints and Keras files -------------------------------------------------------
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        opened: Checkpoint,
+        dtype: str = "auto",
+        weights: bool = True,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """The translator of a checkpoint; everything is checked before the network is built."""
+        where = str(opened.folder / CONFIG)
+        config = read_config(Seq2SeqConfig, opened.config.network, f"{where}, network")
+        for name in overrides or {}:
+            if name not in _OVERRIDES:
+                raise InputError(
+                    f"a seq2seq model cannot be loaded with another {name!r}; "
+                    f"what can be changed: {', '.join(_OVERRIDES)}"
+                )
+        config = choose_options(config, overrides or {})
+        shapes = weight_shapes(config)
+        if sum(math.prod(shape) for shape in shapes.values()) > _MAX_PARAMETERS:
+            raise ConfigError(f"{where} describes a network of over {_MAX_PARAMETERS:,} parameters")
+        chosen = read_config(
+            PreprocessorConfig, opened.config.preprocessor, f"{where}, preprocessor"
+        )
+        decoding = read_config(DecodingOptions, opened.config.decoder, f"{where}, decoder")
+        preprocessor = Seq2SeqPreprocessor(chosen, opened.asset(VOCABULARY).read_bytes())
+        values = opened.read_weights(shapes) if weights else None
+        task = cls(config, preprocessor, decoding, dtype)
+        if values is not None:
+            task.assign_weights(values)
+        return task
+
+    def saved_parts(self) -> dict[str, Any]:
+        return {
+            "network": dataclasses.asdict(self.config),
+            "preprocessor": dataclasses.asdict(self.preprocessor.config),
+            "decoder": dataclasses.asdict(self.decoding),
+            "assets": {VOCABULARY: self.preprocessor.vocabulary},
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        parts = self.saved_parts()
+        return {
+            "network": parts["network"],
+            "preprocessor": parts["preprocessor"],
+            "decoder": parts["decoder"],
+            "vocabulary": self.preprocessor.vocabulary.hex(),
+            "policy": self.dtype_policy.name,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        preprocessor = Seq2SeqPreprocessor(
+            PreprocessorConfig(**config["preprocessor"]), bytes.fromhex(config["vocabulary"])
+        )
+        return cls(
+            Seq2SeqConfig(**config["network"]),
+            preprocessor,
+            DecodingOptions(**config["decoder"]),
+            config["policy"],
+            name=config["name"],
+        )
+
+    # --- training --------------------------------------------------------------------------
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Logits [batch, target, vocab_size] of `source_tokens` and `target_tokens`."""
+        return self.network(inputs, training=training)["logits"]
+
+    def compile(self, optimizer: Any = None, loss: Any = "auto", **kwargs: Any) -> None:
+        """As `keras.Model.compile`; by default Adam at 3e-4 with clipped gradients, and
+        cross-entropy per target piece, padding left out."""
+        if loss == "auto":
+            loss = keras.losses.SparseCategoricalCrossentropy(
+                from_logits=True, reduction="mean_with_sample_weight"
+            )
+        optimizer = optimizer or keras.optimizers.Adam(3e-4, global_clipnorm=1.0)
+        super().compile(optimizer=optimizer, loss=loss, **kwargs)
+
+    def training_batch(self, inputs: list[Any], targets: list[Any]) -> tuple[Any, Any, Any]:
+        for kind, texts in (("inputs", inputs), ("targets", targets)):
+            for text in texts:
+                if not isinstance(text, str):
+                    raise InputError(f"{kind} must be texts (str), got {type(text).__name__}")
+        arrays = self.preprocessor.training_pairs(inputs, targets)
+        labels = arrays.pop("labels")
+        return arrays, labels, (labels != self.preprocessor.pad_id).astype(np.float32)
+
+    # --- prediction ------------------------------------------------------------------------
+
+    def predict(
+        self, inputs: Any, batch_size: int | None = None, verbose: Any = "auto", **options: Any
+    ) -> Any:
+        """Translate text.
+
+        Parameters
+        ----------
+        inputs : str, list of str, string array, iterable or tf.data.Dataset of strings
+            Texts of any length: long lines are split into sentences, lines stay lines.
+        batch_size : int, optional
+            Segments decoded at once (32). Does not change the result.
+        verbose : "auto", 0 or 1
+            A progress bar on standard error; "auto" shows it on a terminal for many inputs.
+        **options
+            Fields of `DecodingOptions`: beam_size, num_hypotheses, length_penalty, ...
+
+        Returns
+        -------
+        Translation, or a list of them for several inputs
+
+        Raises
+        ------
+        InputError
+            For inputs that are not text, and for unknown or impossible options.
+
+        Examples
+        --------
+        >>> import rnnzoo
+        >>> translator = rnnzoo.load("seq2seq-en-fr")
+        >>> result = translator.predict("Thank you very much.", num_hypotheses=2)
+        >>> len(result.hypotheses), result.alignment.shape[0] == len(result.tokens)
+        (2, True)
+        """
+        texts, single = raw_inputs(inputs)
+        chosen = choose_options(self.decoding, options)
+        if batch_size is None:
+            batch_size = 32
+        if type(batch_size) is not int or batch_size < 1:
+            raise InputError(f"batch_size must be a whole number above 0, got {batch_size!r}")
+        lines = [self.preprocessor.segments(text) for text in texts]
+        segments = list(dict.fromkeys(s for text in lines for line in text for s in line))
+        batch_size = max(1, batch_size // chosen.num_hypotheses)  # alignments take the memory
+        found = self._translate(segments, batch_size, verbose, chosen)
+        results = [
+            self._assemble(text, [[found[s] for s in line] for line in parts])
+            for text, parts in zip(texts, lines, strict=True)
+        ]
+        return results[0] if single else results
+
+    def _translate(
+        self, segments: list[str], batch_size: int, verbose: Any, options: DecodingOptions
+    ) -> dict[str, _Found]:
+        encoded = {segment: self.preprocessor.encode(segment) for segment in segments}
+        order = sorted(segments, key=lambda segment: len(encoded[segment].ids))
+        batches = [order[n : n + batch_size] for n in range(0, len(order), batch_size)]
+        hidden = (None if len(batches) > 4 else True) if verbose == "auto" else not verbose
+        found: dict[str, _Found] = {}
+        with tqdm.tqdm(total=len(order), unit="segment", disable=hidden, leave=False) as bar:
+            for batch in batches:
+                inputs = [encoded[segment] for segment in batch]
+                out = self.generate(self.preprocessor.source(inputs), options)
+                found.update(zip(batch, self._read(inputs, out), strict=True))
+                bar.update(len(batch))
+        return found
+
+    def _read(self, inputs: list[Encoded], out: dict[str, np.ndarray]) -> Iterator[_Found]:
+        """Hypotheses of a batch as text."""
+        for row, source in enumerate(inputs):
+            tokens, texts, alignments = [], [], []
+            for number, ids in enumerate(out["tokens"][row]):
+                ids = ids[: int((ids != self.preprocessor.pad_id).sum())]
+                alignment = self.preprocessor.reading_order(
+                    out["alignment"][row, number, : len(ids)], len(source.ids)
+                )
+                pieces, kept = self.preprocessor.copy_unknown(ids.tolist(), alignment, source)
+                tokens.append(tuple(pieces))
+                texts.append(self.preprocessor.join(pieces))
+                alignments.append(alignment[kept])
+            yield _Found(
+                source,
+                tokens,
+                texts,
+                out["scores"][row].tolist(),
+                out["log_probs"][row].tolist(),
+                alignments[0],
+            )
+
+    def _assemble(self, source: str, lines: list[list[_Found]]) -> Translation:
+        """The translation of a text from its segments'."""
+        parts = [part for line in lines for part in line]
+        count = min((len(part.texts) for part in parts), default=0)
+        hypotheses = tuple(
+            Hypothesis(
+                "\n".join(" ".join(part.texts[n] for part in line) for line in lines),
+                sum(part.scores[n] for part in parts),
+                sum(part.log_probs[n] for part in parts),
+            )
+            for n in range(count)
+        )
+        best = hypotheses[0] if hypotheses else Hypothesis(source.strip(), 0.0, 0.0)
+        return Translation(
+            text=best.text,
+            source=source,
+            score=best.score,
+            log_prob=best.log_prob,
+            tokens=tuple(t for part in parts for t in part.tokens[0]),
+            source_tokens=tuple(s for part in parts for s in part.encoded.surfaces),
+            alignment=self._block_diagonal(parts) if self.config.attention else None,
+            hypotheses=hypotheses,
+            unknown=tuple(u for part in parts for u in self.preprocessor.unknown(part.encoded)),
+        )
+
+    @staticmethod
+    def _block_diagonal(parts: list[_Found]) -> np.ndarray:
+        shapes = np.array([part.alignment.shape for part in parts], int).reshape(-1, 2)
+        whole = np.zeros(shapes.sum(0), np.float32)
+        row = column = 0
+        for part in parts:
+            rows, columns = part.alignment.shape
+            whole[row : row + rows, column : column + columns] = part.alignment
+            row, column = row + rows, column + columns
+        return whole
