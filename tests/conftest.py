@@ -1,0 +1,159 @@
+"""Fixtures: real translators, loaded once, and tiny networks of random weights."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+
+class _HubHandler(http.server.BaseHTTPRequestHandler):
+    """The read half of the Hub's HTTP interface: /org/name/resolve/revision/file."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_HEAD(self) -> None:
+        self._answer(body=False)
+
+    def do_GET(self) -> None:
+        self._answer(body=True)
+
+    def _answer(self, body: bool) -> None:
+        self.server.requests.append(f"{self.command} {self.path}")
+        parts = self.path.split("?")[0].strip("/").split("/")
+        repository = self.server.repositories.get("/".join(parts[:2]))
+        if repository is None or parts[2] != "resolve":
+            return self._error("RepoNotFound")
+        folder = repository.get(parts[3])
+        if folder is None:
+            return self._error("RevisionNotFound")
+        path = Path(folder) / "/".join(parts[4:])
+        if not path.is_file():
+            return self._error("EntryNotFound")
+        content = path.read_bytes()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("ETag", f'"{len(content):x}-{path.name}"')
+        self.send_header("X-Repo-Commit", next(c for c, f in repository.items() if f == folder))
+        self.end_headers()
+        if body:
+            self.wfile.write(content)
+
+    def _error(self, code: str) -> None:
+        self.send_response(404)
+        self.send_header("X-Error-Code", code)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+_server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _HubHandler)
+_server.repositories = {}
+_server.requests = []
+threading.Thread(target=_server.serve_forever, daemon=True).start()
+# huggingface_hub reads these when it is first imported
+os.environ["HF_ENDPOINT"] = f"http://127.0.0.1:{_server.server_address[1]}"
+os.environ["HF_HUB_DISABLE_XET"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+os.environ.pop("HF_HUB_OFFLINE", None)
+
+import pytest  # noqa: E402
+
+import rnnzoo  # noqa: E402
+
+NAMES = ["seq2seq-en-fr", "seq2seq-en-fr-sutskever"]
+
+
+@pytest.fixture(scope="session")
+def hub_server() -> SimpleNamespace:
+    """A hub on loopback: `repositories[name][commit or branch] = folder`, and its requests."""
+    return SimpleNamespace(repositories=_server.repositories, requests=_server.requests)
+
+
+@pytest.fixture(scope="session", params=NAMES)
+def released(request: pytest.FixtureRequest):
+    """Each released translator in turn."""
+    return rnnzoo.load(request.param)
+
+
+@pytest.fixture(scope="session")
+def translator():
+    """The released translator with attention."""
+    return rnnzoo.load("seq2seq-en-fr")
+
+
+@pytest.fixture(scope="session")
+def vocabulary() -> bytes:
+    """A small SentencePiece model, trained on a few made-up lines."""
+    import io
+
+    import sentencepiece
+
+    words = "the a cat dog house runs sees small big le un chat chien maison court voit petit grand"
+    lines = [" ".join(words.split()[i % 18 : i % 18 + 5]) + "." for i in range(200)]
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines),
+        model_writer=model,
+        vocab_size=60,
+        pad_id=0,
+        unk_id=1,
+        bos_id=2,
+        eos_id=3,
+        hard_vocab_limit=False,
+        normalization_rule_name="identity",
+        minloglevel=2,
+    )
+    return model.getvalue()
+
+
+def _tiny(attention: bool, vocabulary: bytes):
+    import keras
+
+    from rnnzoo.seq2seq import (
+        PreprocessorConfig,
+        Seq2SeqConfig,
+        Seq2SeqPreprocessor,
+        Seq2SeqTranslator,
+    )
+
+    keras.utils.set_random_seed(7)
+    preprocessor = Seq2SeqPreprocessor(
+        PreprocessorConfig("en", "fr", reverse_source=not attention), vocabulary
+    )
+    config = Seq2SeqConfig(
+        vocab_size=preprocessor.vocab_size,
+        embedding_dim=12,
+        encoder_dim=16,
+        decoder_dim=16,
+        num_encoder_layers=1 if attention else 2,
+        num_bidirectional_layers=1 if attention else 0,
+        attention="additive" if attention else None,
+        attention_dim=8,
+    )
+    return Seq2SeqTranslator(config, preprocessor)
+
+
+@pytest.fixture(params=[True, False], ids=["attention", "stacked"])
+def tiny(request: pytest.FixtureRequest, vocabulary: bytes):
+    """A tiny translator of random weights, with and without attention."""
+    return _tiny(request.param, vocabulary)
+
+
+@pytest.fixture(scope="session", params=[True, False], ids=["attention", "stacked"])
+def tiny_saved(request: pytest.FixtureRequest, vocabulary: bytes, tmp_path_factory):
+    """A tiny translator that stays as it is, and the checkpoint folder it was saved to."""
+    model = _tiny(request.param, vocabulary)
+    folder = tmp_path_factory.mktemp("tiny") / "model"
+    model.save(folder)
+    return model, folder

@@ -1,0 +1,150 @@
+"""The command line: output, exit codes, files, noise."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import rnnzoo
+from rnnzoo import hub
+from rnnzoo.cli import main
+
+NAME = "seq2seq-en-fr"
+
+
+def test_list(capsys):
+    assert main(["list", "seq2seq-*"]) == 0
+    assert NAME in capsys.readouterr().out
+    assert main(["list", "--json", "--task", "translation"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["name"] for row in rows} == set(rnnzoo.list_models(task="translation"))
+    assert main(["list", "none-*"]) == 2
+
+
+def test_info(capsys):
+    assert main(["info", NAME]) == 0
+    assert "## Data" in capsys.readouterr().out
+    assert main(["info", NAME, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == NAME
+    assert main(["info", "seq2seq-en-fx"]) == 2
+    assert NAME in capsys.readouterr().err
+
+
+def test_predict_texts_and_json(capsys, translator):
+    texts = ["I am happy.", "Yes."]
+    assert main(["predict", NAME, *texts]) == 0
+    expected = [translator.predict(text) for text in texts]
+    assert capsys.readouterr().out.splitlines() == [str(e) for e in expected]
+    assert (
+        main(["predict", NAME, texts[0], "--json", "--num-hypotheses", "2", "--beam-size=3"]) == 0
+    )
+    found = json.loads(capsys.readouterr().out)
+    assert found["text"] == translator.predict(texts[0], beam_size=3).text
+    assert len(found["hypotheses"]) == 2
+
+
+def test_predict_files_and_standard_input(capsys, tmp_path, monkeypatch, translator):
+    (tmp_path / "in.txt").write_text("\ufeffI am happy.\r\n\nYes.\n", encoding="utf-8")
+    out = tmp_path / "out.txt"
+    assert main(["predict", NAME, "-i", str(tmp_path / "in.txt"), "-o", str(out)]) == 0
+    expected = [str(translator.predict(text)) for text in ("I am happy.", "", "Yes.")]
+    assert out.read_text(encoding="utf-8").splitlines() == expected
+    stdin = SimpleNamespace(buffer=io.BytesIO(b"Yes.\n"))
+    monkeypatch.setattr(sys, "stdin", stdin)
+    assert main(["predict", NAME]) == 0
+    assert capsys.readouterr().out == expected[2] + "\n"
+
+
+def test_predict_plots(tmp_path):
+    assert main(["predict", NAME, "Yes.", "--plot", str(tmp_path / "a.svg")]) == 0
+    assert "<svg" in (tmp_path / "a.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["predict", NAME, "x", "--beam-size", "0"], 2, "beam_size"),
+        (["predict", NAME, "x", "--bem-size", "3"], 2, "beam_size"),
+        (["predict", NAME, "x", "--beam-size"], 2, "needs a value"),
+        (["predict", NAME, "-i", "/none/such"], 2, "cannot read"),
+        (["predict", NAME, "x", "-i", "y"], 2, "not both"),
+        (["predict", NAME, "x", "-o", "/none/such"], 2, "cannot write"),
+        (["predict", "seq2seq", "x"], 2, "no model named"),
+        (["predict", "./none", "x"], 1, "not a folder"),
+        (["verify", "hf://none/none"], 3, "no such repository"),
+        (["predict", NAME, "x", "--plot", "/none/a.svg"], 2, "no such folder"),
+        (["predict", NAME, "x", "--plot", "a.xyz"], 2, "ending"),
+        (["predict", NAME, "x", "--inputs", "y"], 2, "not an option"),
+        (["predict", NAME, "x", "-o", "/"], 2, "it is a folder"),
+        (["download", "hf://"], 2, "hf://"),
+    ],
+)
+def test_exit_codes_and_messages(arguments, code, message, capsys):
+    assert main(arguments) == code
+    assert message in capsys.readouterr().err
+
+
+def test_input_that_is_not_text_is_named_and_no_output_is_left(capsys, tmp_path):
+    (tmp_path / "in.bin").write_bytes(b"\xff\xfe\x00")
+    out = tmp_path / "out.txt"
+    assert main(["predict", NAME, "-i", str(tmp_path / "in.bin"), "-o", str(out)]) == 2
+    assert "UTF-8" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["in.bin"]
+
+
+def test_output_goes_into_devices_and_through_links(tmp_path, translator):
+    assert main(["predict", NAME, "--json", "Yes.", "-o", "/dev/null"]) == 0
+    assert Path("/dev/null").is_char_device()
+    (tmp_path / "real.txt").write_text("old")
+    (tmp_path / "link.txt").symlink_to(tmp_path / "real.txt")
+    assert main(["predict", NAME, "-o", str(tmp_path / "link.txt"), "Yes."]) == 0
+    assert (tmp_path / "link.txt").is_symlink()
+    assert (tmp_path / "real.txt").read_text() == f"{translator.predict('Yes.')}\n"
+
+
+def test_odd_line_ends_do_not_make_lines(tmp_path, capsys):
+    (tmp_path / "in.txt").write_text("Yes.\x0cNo.\u2028Good.\nYes.\n", encoding="utf-8")
+    assert main(["predict", NAME, "-i", str(tmp_path / "in.txt")]) == 0
+    assert capsys.readouterr().out.count("\n") == 2
+
+
+def test_verify_and_download(capsys, tmp_path, monkeypatch):
+    assert main(["verify"]) == 0
+    assert capsys.readouterr().out.count("all whole") == len(rnnzoo.list_models("seq2seq-*"))
+    assert main(["download", NAME, "--json"]) == 0
+    folder = json.loads(capsys.readouterr().out)["folder"]
+    assert folder == str(hub.bundled_folder(NAME))
+    import shutil
+
+    shutil.copytree(folder, tmp_path / "broken")
+    path = tmp_path / "broken" / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[5000] ^= 4
+    path.write_bytes(content)
+    assert main(["verify", str(tmp_path / "broken"), NAME, "--json"]) == 1
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["ok"] for row in rows] == [False, True]
+
+
+def test_a_real_process_is_quiet_and_lists_without_tensorflow():
+    def run(*arguments, **options):
+        return subprocess.run(
+            [sys.executable, "-m", "rnnzoo.cli", *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            **options,
+        )
+
+    found = run("predict", NAME, input="I am happy.\n")
+    assert (found.returncode, found.stderr) == (0, "")
+    assert len(found.stdout.splitlines()) == 1
+    code = "import sys, rnnzoo.cli; rnnzoo.cli.main(['list']); print('tensorflow' in sys.modules)"
+    listed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert listed.stdout.splitlines()[-1] == "False"

@@ -1,0 +1,46 @@
+"""The README's Python runs as it stands."""
+
+import doctest
+import re
+from pathlib import Path
+
+README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_first_example_prints_what_it_says():
+    assert ">>> " in README
+    test = doctest.DocTestParser().get_doctest(README, {}, "README.md", "README.md", 0)
+    result = doctest.DocTestRunner(verbose=False).run(test)
+    assert result.attempted >= 3
+    assert result.failed == 0
+
+
+def test_the_code_blocks_run_in_order(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert blocks
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)
+    assert (tmp_path / "my-translator" / "files.json").exists()
+
+
+def test_the_commands_it_names_are_known(capsys):
+    import pytest
+
+    from rnnzoo.cli import main
+
+    for command in set(
+        re.findall(
+            r"^(?:cat .*\| )?rnnzoo (list|info|predict|verify|download)\b", README, re.MULTILINE
+        )
+    ):
+        with pytest.raises(SystemExit, match="0"):
+            main([command, "--help"])
+    assert "usage: rnnzoo" in capsys.readouterr().out
+
+
+def test_pictures_are_there():
+    root = Path(__file__).resolve().parent.parent
+    for path in re.findall(r"!\[[^]]*\]\(([^)]+)\)", README):
+        assert (root / path).stat().st_size > 1000
