@@ -21,7 +21,8 @@ class AdditiveAttention(keras.layers.Layer):
         c_i      = sum_j alpha_ij h_j                  (5)
 
     The keys U_a h_j do not depend on the query: make them once with `keys`. Energies and softmax
-    are computed in float32 under every dtype policy.
+    are computed in float32 under every dtype policy. Built without a query's shape, the layer
+    weighs by the annotations alone, e_j = v_a^T tanh(U_a h_j), and `attend` takes None for it.
 
     Parameters
     ----------
@@ -50,7 +51,8 @@ class AdditiveAttention(keras.layers.Layer):
         self.key_projection = keras.layers.Dense(attention_dim, dtype=self.dtype_policy, name="key")
 
     def build(self, query_shape: Any, annotations_shape: Any = None, **_: Any) -> None:
-        self.query_projection.build(query_shape)
+        if query_shape is not None:
+            self.query_projection.build(query_shape)
         self.key_projection.build(annotations_shape)
         self.v = self.add_weight(
             name="v",
@@ -65,9 +67,10 @@ class AdditiveAttention(keras.layers.Layer):
 
     def attend(self, query: Any, keys: Any, annotations: Any, mask: Any) -> tuple[Any, Any]:
         """Context [batch, target, features] and alignment [batch, target, source] (float32)."""
-        q = ops.cast(self.query_projection(query), "float32")[:, :, None, :]
-        k = ops.cast(keys, "float32")[:, None, :, :]
-        energies = ops.tensordot(ops.tanh(q + k), ops.cast(self.v, "float32"), axes=1)
+        z = ops.cast(keys, "float32")[:, None, :, :]
+        if query is not None:
+            z += ops.cast(self.query_projection(query), "float32")[:, :, None, :]
+        energies = ops.tensordot(ops.tanh(z), ops.cast(self.v, "float32"), axes=1)
         energies = ops.where(ops.cast(mask, "bool")[:, None, :], energies, _MASKED)
         alignment = ops.softmax(energies, axis=-1)
         context = ops.matmul(ops.cast(alignment, annotations.dtype), annotations)

@@ -1,0 +1,329 @@
+"""The localizer: proteins in, `Localization` out."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Self
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from rnnzoo import precision
+from rnnzoo.checkpoint import CONFIG, Checkpoint
+from rnnzoo.config import choose_options, read_config
+from rnnzoo.deeploc.decode import DecisionOptions
+from rnnzoo.deeploc.network import DeepLocConfig, build_network, weight_shapes
+from rnnzoo.deeploc.preprocess import PreprocessorConfig, Protein, ProteinPreprocessor
+from rnnzoo.deeploc.result import Localization
+from rnnzoo.errors import ConfigError, InputError
+from rnnzoo.task import MAX_PARAMETERS, Task, check_batch_size, choose_overrides, raw_inputs
+
+_WINDOW = 512
+_RESIDUES_AT_ONCE = 2**15
+
+
+@keras.saving.register_keras_serializable(package="rnnzoo")
+class ProteinLocalizer(Task):
+    """A network, or several that are averaged, that reads where a protein goes in the cell.
+
+    Parameters
+    ----------
+    config : DeepLocConfig
+    preprocessor : ProteinPreprocessor
+    decoding : DecisionOptions
+        Defaults of what `predict` takes by keyword.
+    dtype : str
+        A dtype policy, or "auto" (see `rnnzoo.precision`).
+
+    Examples
+    --------
+    >>> import rnnzoo
+    >>> localizer = rnnzoo.load("deeploc-attn")
+    >>> found = localizer.predict("MKVLAAGIVGLLLAQWWG")
+    >>> abs(sum(found.likelihoods.values()) - 1) < 1e-5
+    True
+    """
+
+    family = "deeploc"
+    raw_kind = "proteins"
+
+    def __init__(
+        self,
+        config: DeepLocConfig,
+        preprocessor: ProteinPreprocessor,
+        decoding: DecisionOptions | None = None,
+        dtype: str = "auto",
+        **kwargs: Any,
+    ) -> None:
+        names = preprocessor.config.locations
+        if len(names) != config.num_locations:
+            raise ConfigError(
+                f"the network tells {config.num_locations} locations apart, the preprocessor names "
+                f"{len(names)}: they belong to different checkpoints"
+            )
+        policy = keras.DTypePolicy(precision.resolve(dtype))
+        network = build_network(config, policy)
+        super().__init__(
+            network, preprocessor, decoding or DecisionOptions(), dtype=policy, **kwargs
+        )
+        self.config = config
+        self._compiled: Any = None
+
+    # --- checkpoints and Keras files -------------------------------------------------------
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        opened: Checkpoint,
+        dtype: str = "auto",
+        weights: bool = True,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """The localizer of a checkpoint; everything is checked before the network is built."""
+        where = str(opened.folder / CONFIG)
+        config = read_config(DeepLocConfig, opened.config.network, f"{where}, network")
+        config = choose_overrides(config, overrides or {}, ("dropout", "input_dropout"))
+        shapes = weight_shapes(config)
+        if sum(math.prod(shape) for shape in shapes.values()) > MAX_PARAMETERS:
+            raise ConfigError(f"{where} describes a network of over {MAX_PARAMETERS:,} parameters")
+        chosen = read_config(
+            PreprocessorConfig, opened.config.preprocessor, f"{where}, preprocessor"
+        )
+        decoding = read_config(DecisionOptions, opened.config.decoder, f"{where}, decoder")
+        values = opened.read_weights(shapes) if weights else None
+        task = cls(config, ProteinPreprocessor(chosen), decoding, dtype)
+        if values is not None:
+            task.assign_weights(values)
+        return task
+
+    def saved_parts(self) -> dict[str, Any]:
+        return {
+            "network": dataclasses.asdict(self.config),
+            "preprocessor": dataclasses.asdict(self.preprocessor.config),
+            "decoder": dataclasses.asdict(self.decoding),
+            "assets": {},
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        parts = self.saved_parts()
+        del parts["assets"]
+        return {**parts, "policy": self.dtype_policy.name, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        return cls(
+            DeepLocConfig(**config["network"]),
+            ProteinPreprocessor(PreprocessorConfig(**config["preprocessor"])),
+            DecisionOptions(**config["decoder"]),
+            config["policy"],
+            name=config["name"],
+        )
+
+    # --- training --------------------------------------------------------------------------
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """`location` [batch, num_locations] and, if the network tells, `membrane` [batch, 1]."""
+        out = self.network(inputs, training=training)
+        labels = {"location": out["location"]}
+        if self.config.membrane:
+            labels["membrane"] = out["membrane"][:, None]
+        return labels
+
+    def compile(self, optimizer: Any = None, loss: Any = "auto", **kwargs: Any) -> None:
+        """As `keras.Model.compile`; by default Adam at 3e-4 with clipped gradients, and
+        cross-entropy over locations and over membrane-bound or soluble where that is known."""
+        if loss == "auto":
+            mean = "mean_with_sample_weight"
+            loss = {"location": keras.losses.SparseCategoricalCrossentropy(reduction=mean)}
+            if self.config.membrane:
+                loss["membrane"] = keras.losses.BinaryCrossentropy(reduction=mean)
+        optimizer = optimizer or keras.optimizers.Adam(3e-4, global_clipnorm=1.0)
+        super().compile(optimizer=optimizer, loss=loss, **kwargs)
+
+    def check_pairs(self, pairs: list[tuple[Any, Any]]) -> None:
+        names = self.preprocessor.config.locations
+        for number, (protein, target) in enumerate(pairs):
+            place, membrane = _labels(target)
+            if place not in names:
+                raise InputError(
+                    f"target {number}: unknown location {place!r}; this network's are "
+                    f"{', '.join(names)}"
+                )
+            if membrane not in (True, False, None):
+                raise InputError(
+                    f"target {number}: expected (location, membrane) with True for "
+                    f"membrane-bound, False for soluble or None; got {target!r}"
+                )
+            try:
+                found = list(self.preprocessor.proteins([protein]))
+            except InputError as error:
+                raise InputError(f"input {number}: {error}") from error
+            if len(found) != 1:
+                raise InputError(
+                    f"input {number} holds {len(found)} proteins: give one for each target"
+                )
+
+    def training_batch(self, inputs: list[Any], targets: list[Any]) -> tuple[Any, Any, Any]:
+        """Residues, labels and their weights. A target is a location's name, or (location,
+        membrane) with True for membrane-bound, False for soluble, None for unknown."""
+        proteins = list(self.preprocessor.proteins(inputs))
+        names = {name: number for number, name in enumerate(self.preprocessor.config.locations)}
+        pairs = [_labels(target) for target in targets]
+        labels = {"location": np.array([names[place] for place, _ in pairs], np.int32)}
+        weights = {"location": np.ones(len(pairs), np.float32)}
+        if self.config.membrane:
+            known = np.array([m is not None for _, m in pairs], np.float32)
+            labels["membrane"] = np.array([[bool(m)] for _, m in pairs], np.float32)
+            weights["membrane"] = known
+        return self.preprocessor.encode(p.sequence for p in proteins), labels, weights
+
+    # --- prediction ------------------------------------------------------------------------
+
+    def predict(
+        self,
+        inputs: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        skipped: list[InputError] | None = None,
+        **options: Any,
+    ) -> Any:
+        """Tell where proteins go.
+
+        Parameters
+        ----------
+        inputs : a sequence, FASTA text, path of a FASTA file (plain or gzipped), (id, sequence)
+            pair, or an iterable or tf.data.Dataset of these
+            See `rnnzoo.deeploc.preprocess` for the rule for letters.
+        batch_size : int, optional
+            Proteins at once, at most; fewer of long ones. Does not change the result.
+        verbose : "auto", 0 or 1
+            A progress bar on standard error; "auto" shows it on a terminal for many inputs.
+        skipped : list, optional
+            Leave out records that cannot be read and put their errors here, instead of raising
+            the first.
+        **options
+            Fields of `DecisionOptions`: membrane_threshold.
+
+        Returns
+        -------
+        Localization, or a list of them for FASTA and for several inputs
+
+        Raises
+        ------
+        InputError
+            For a record that cannot be read, with its name and line; for unknown options.
+
+        Examples
+        --------
+        >>> import rnnzoo
+        >>> localizer = rnnzoo.load("deeploc-attn")
+        >>> [found.name for found in localizer.predict(">a\\nMKVLAAG\\n>b\\nMSDEEKLL")]
+        ['a', 'b']
+        """
+        single = self.preprocessor.is_single(inputs)
+        found = list(self.stream(inputs, batch_size, verbose, skipped, **options))
+        if single and not found:
+            raise (skipped or [InputError("there was nothing to read")])[-1]
+        return found[0] if single else found
+
+    def stream(
+        self,
+        inputs: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        skipped: list[InputError] | None = None,
+        **options: Any,
+    ) -> Iterator[Localization]:
+        """As `predict`, one result after the other: a file of any size in constant memory.
+
+        Examples
+        --------
+        >>> import rnnzoo
+        >>> localizer = rnnzoo.load("deeploc-attn")
+        >>> next(localizer.stream([("a", "MKVLAAG"), ("b", "MSDEEKLL")])).name
+        'a'
+        """
+        chosen = choose_options(self.decoding, options)
+        batch_size = check_batch_size(batch_size, 64)
+        if isinstance(inputs, tf.data.Dataset) and isinstance(inputs.element_spec, tuple):
+            batched = len(inputs.element_spec[0].shape)
+            inputs = (inputs.unbatch() if batched else inputs).as_numpy_iterator()
+        elif tf.is_tensor(inputs) or isinstance(inputs, tf.data.Dataset):
+            inputs, _ = raw_inputs(inputs)
+        proteins = self.preprocessor.proteins(inputs, skipped)
+        return self._stream(proteins, batch_size, verbose, chosen)
+
+    def _stream(
+        self,
+        proteins: Iterable[Protein],
+        batch_size: int,
+        verbose: Any,
+        options: DecisionOptions,
+    ) -> Iterator[Localization]:
+        proteins = iter(proteins)
+        window = list(itertools.islice(proteins, _WINDOW))
+        hidden = (None if len(window) > 64 else True) if verbose == "auto" else not verbose
+        with tqdm.tqdm(unit="protein", disable=hidden, leave=False) as bar:
+            while window:
+                found: dict[int, Localization] = {}
+                for rows in self._batches(window, batch_size):
+                    found.update(
+                        zip(rows, self._read([window[n] for n in rows], options), strict=True)
+                    )
+                    bar.update(len(rows))
+                for n in range(len(window)):
+                    yield found.pop(n)
+                window = list(itertools.islice(proteins, _WINDOW))
+
+    def _batches(self, window: list[Protein], batch_size: int) -> Iterator[list[int]]:
+        """Rows of a window, those of like length together, of a bounded number of residues."""
+        limit = self.preprocessor.config.max_length
+        lengths = [min(len(protein.sequence), limit) for protein in window]
+        rows: list[int] = []
+        for n in sorted(range(len(window)), key=lengths.__getitem__):
+            if rows and (
+                len(rows) == batch_size or (len(rows) + 1) * lengths[n] > _RESIDUES_AT_ONCE
+            ):
+                yield rows
+                rows = []
+            rows.append(n)
+        yield rows
+
+    def _run(self, residues: np.ndarray) -> dict[str, Any]:
+        """The network's outputs, by one graph for all shapes."""
+        if self._compiled is None:
+            self._compiled = tf.function(
+                lambda residues: self.network(residues, training=False),
+                input_signature=[tf.TensorSpec([None, None], tf.int32)],
+                autograph=False,
+            ).get_concrete_function()
+        return self._compiled(tf.convert_to_tensor(residues))
+
+    def _read(self, proteins: list[Protein], options: DecisionOptions) -> Iterator[Localization]:
+        out = self._run(self.preprocessor.encode(protein.sequence for protein in proteins))
+        out = {name: tensor.numpy() for name, tensor in out.items()}
+        names, limit = self.preprocessor.config.locations, self.preprocessor.config.max_length
+        for row, protein in enumerate(proteins):
+            length = len(protein.sequence)
+            membrane = float(out["membrane"][row]) if self.config.membrane else None
+            yield Localization(
+                location=names[int(out["location"][row].argmax())],
+                name=protein.name,
+                sequence=protein.sequence,
+                likelihoods=dict(zip(names, out["location"][row].tolist(), strict=True)),
+                membrane=membrane,
+                membrane_bound=None if membrane is None else membrane >= options.membrane_threshold,
+                importance=self.preprocessor.spread(out["importance"][row], length),
+                read=min(length, limit),
+            )
+
+
+def _labels(target: Any) -> tuple[Any, Any]:
+    """Location and membrane of a target."""
+    pair = target if isinstance(target, (tuple, list)) else (target, None)
+    return (pair[0], pair[1]) if len(pair) == 2 else (target, None)
