@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from recipes import en_fr_data, seq2seq
+from recipes import en_fr_data, run, seq2seq, seq2seq_card, seq2seq_measure
+
+import rnnzoo
 
 WORDS = {
     "the": "le", "cat": "chat", "dog": "chien", "house": "maison", "sees": "voit", "big": "grand",
@@ -130,9 +132,9 @@ def test_an_unknown_word_is_put_near_the_end_of_both_sides(corpus_and_vocabulary
 def test_a_run_resumed_ends_as_one_that_was_not_stopped(corpus_and_vocabulary, tmp_path):
     corpus, _ = corpus_and_vocabulary
 
-    recipe = dataclasses.replace(RECIPE, network={**RECIPE.network, "dropout": 0.0})
+    recipe = dataclasses.replace(RECIPE, network={**RECIPE.network, "dropout": 0.2})
 
-    def run(folder, stop_at):
+    def trained(folder, stop_at):
         folder.mkdir(exist_ok=True)
         made = seq2seq.Run(recipe, folder)
         made.restore()
@@ -143,9 +145,9 @@ def test_a_run_resumed_ends_as_one_that_was_not_stopped(corpus_and_vocabulary, t
         made.save()
         return made
 
-    straight = run(tmp_path / "a", 12)
-    run(tmp_path / "b", 5)
-    resumed = run(tmp_path / "b", 12)
+    straight = trained(tmp_path / "a", 12)
+    trained(tmp_path / "b", 5)
+    resumed = trained(tmp_path / "b", 12)
     for one, other in zip(straight.average, resumed.average, strict=True):
         np.testing.assert_allclose(one.numpy(), other.numpy(), atol=1e-6)
 
@@ -172,7 +174,7 @@ def test_the_smoothed_loss_has_the_gradient_of_its_definition():
 
 
 def test_the_learning_rate_rises_and_falls_to_zero():
-    rates = [seq2seq.learning_rate(RECIPE, step) for step in range(RECIPE.steps + 1)]
+    rates = [run.learning_rate(RECIPE, step) for step in range(RECIPE.steps + 1)]
     assert rates[0] < rates[1] == max(rates)
     assert rates[-1] == 0
     assert all(a > b for a, b in itertools.pairwise(rates[2:]))
@@ -185,20 +187,27 @@ def test_train_release_and_evaluate_fit_together(
     import shutil
 
     import evaluate
-    import release
     import train
 
-    run = tmp_path / "run"
-    shutil.copytree(corpus_and_vocabulary[1].parent, run)
+    folder = tmp_path / "run"
+    shutil.copytree(corpus_and_vocabulary[1].parent, folder)
     monkeypatch.setitem(seq2seq.RECIPES, "seq2seq-en-fr", RECIPE)
-    arguments = ["seq2seq-en-fr", "--data", str(data), "--run", str(run)]
+    arguments = ["seq2seq-en-fr", "--data", str(data), "--run", str(folder)]
     train.main([*arguments, "--set", "steps=4"])
     assert "from the start" in capsys.readouterr().out
     train.main([*arguments, "--set", "steps=6"])
     assert "going on from step 4" in capsys.readouterr().out
-    translator, recipe = release.translator_of_run(run)
-    assert recipe["steps_done"] == 6
+    translator, (record,) = seq2seq_card.task_of_runs([folder])
+    assert record["steps_done"] == 6
     translator.save(tmp_path / "model", storage="int8")
+    again = tmp_path / "again"
+    train.main([*arguments[:-1], str(again), "--start-from", str(tmp_path / "model"), "--set",
+                "steps=0"])  # fmt: skip
+    assert f"from {tmp_path / 'model'}" in capsys.readouterr().out
+    started, (record,) = seq2seq_card.task_of_runs([again])
+    assert record["start"]["fingerprint"]
+    for name, value in rnnzoo.load(tmp_path / "model").weights_by_path().items():
+        np.testing.assert_array_equal(started.weights_by_path()[name], value)
     evaluate.main([str(tmp_path / "model"), "--data", str(data), "--set", "test"])
     records = json.loads(capsys.readouterr().out)
     assert {(r["data"], r["metric"]) for r in records} == {
@@ -208,10 +217,8 @@ def test_train_release_and_evaluate_fit_together(
 
 
 def test_measuring_a_perfect_translator_gives_100():
-    import evaluate
-
     rows = [("a b", ["le chat court vite ici.", "x"]), ("c", ["un grand chien noir dort."])]
-    results = evaluate.measure(lambda texts: [refs[0] for _, refs in rows], rows)
+    results = seq2seq_measure.score(lambda texts: [refs[0] for _, refs in rows], rows)
     assert [r["value"] for r in results] == [100.0, 100.0]
 
 

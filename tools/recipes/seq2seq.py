@@ -1,20 +1,12 @@
 """Recipes of `seq2seq-en-fr` and `seq2seq-en-fr-sutskever`: data order, loss, schedule, loop.
 
 Maximum likelihood with label smoothing; Adam with a linear warm-up and a linear decay to zero;
-word alignments guide the attention while it is young; the released weights are an exponential
-average of the last steps'. The state of a run (weights, average, optimiser, position in the
-data) is written every few minutes, and the same command goes on from it.
+word alignments guide the attention while it is young. What recipes share stands in `run.py`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
-import os
-import platform
-import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from recipes.en_fr_data import BOS_ID, PAD_ID, VOCAB_SIZE, Corpus, prepare, read_pairs
+from recipes.run import Run as BaseRun
+from recipes.run import learning_rate, origin, record_recipe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,15 +146,6 @@ def batches(corpus: Corpus, recipe: Recipe, start_step: int) -> Iterator[Batch]:
             step += 1
 
 
-def learning_rate(recipe: Recipe, step: int) -> float:
-    """Linear warm-up, then linear decay to zero at the last step."""
-    warm = min(1.0, (step + 1) / recipe.warmup_steps)
-    left = max(0.0, 1 - step / recipe.steps)
-    return (
-        recipe.max_learning_rate * warm * min(1.0, left / (1 - recipe.warmup_steps / recipe.steps))
-    )
-
-
 def smoothed_cross_entropy(logits: Any, target: Any, smoothing: float) -> tuple[Any, Any]:
     """Label-smoothed and plain cross-entropy, [batch, time], with the gradient of the first.
 
@@ -193,46 +178,8 @@ def smoothed_cross_entropy(logits: Any, target: Any, smoothing: float) -> tuple[
     return loss(logits)
 
 
-class Adam:
-    """Adam (Kingma and Ba 2015) in one pass over memory for each variable.
-
-    Keras' optimiser makes a dozen; on a CPU that took an eighth of a training step.
-    """
-
-    beta_1, beta_2, epsilon = 0.9, 0.98, 1e-9
-
-    def __init__(self, variables: list[Any]) -> None:
-        import tensorflow as tf
-
-        self.count = tf.Variable(0.0, trainable=False)
-        self.m = [tf.Variable(tf.zeros(v.shape), trainable=False) for v in variables]
-        self.v = [tf.Variable(tf.zeros(v.shape), trainable=False) for v in variables]
-
-    @property
-    def variables(self) -> list[Any]:
-        return [self.count, *self.m, *self.v]
-
-    def apply(self, gradients: list[Any], variables: list[Any], rate: Any) -> None:
-        import tensorflow as tf
-
-        count = self.count.assign_add(1.0)
-        for m, v, gradient, variable in zip(self.m, self.v, gradients, variables, strict=True):
-            tf.raw_ops.ResourceApplyAdam(
-                var=variable.value.handle,
-                m=m.handle,
-                v=v.handle,
-                beta1_power=self.beta_1**count,
-                beta2_power=self.beta_2**count,
-                lr=rate,
-                beta1=self.beta_1,
-                beta2=self.beta_2,
-                epsilon=self.epsilon,
-                grad=gradient,
-            )
-
-
-class Run:
-    """A training run in a folder: step, validate, write the state, go on from it."""
+class Run(BaseRun):
+    """A translator's run: loss, guided alignment, validation."""
 
     def __init__(self, recipe: Recipe, folder: Path) -> None:
         import keras
@@ -240,11 +187,10 @@ class Run:
 
         from rnnzoo.seq2seq import Seq2SeqConfig, build_network
 
-        self.recipe, self.folder, self.step, self.seconds = recipe, folder, 0, 0.0
         keras.utils.set_random_seed(recipe.seed)
-        self.network = build_network(Seq2SeqConfig(**recipe.network), recipe.dtype)
-        self.optimizer = Adam(self.network.trainable_variables)
-        self.average = [tf.Variable(v.value, trainable=False) for v in self.network.weights]
+        super().__init__(
+            recipe, folder, build_network(Seq2SeqConfig(**recipe.network), recipe.dtype)
+        )
         int_matrix = tf.TensorSpec([None, None], tf.int32)
         scalar = tf.TensorSpec([], tf.float32)
         self._train = tf.function(
@@ -280,84 +226,38 @@ class Run:
     ):
         import tensorflow as tf
 
-        variables = self.network.trainable_variables
         with tf.GradientTape() as tape:
             sums = self._losses(source, target_in, target, links, training=True)
             _xent, smoothed, guide, _entropy, tokens, linked = sums
             loss = smoothed / tokens
             if self.recipe.guide_weight:
                 loss += guide_weight * guide / tf.maximum(linked, 1.0)
-        gradients = tape.gradient(loss, [v.value for v in variables])
-        gradients, _ = tf.clip_by_global_norm(gradients, 1.0)
-        self.optimizer.apply(gradients, variables, rate)
-        return sums
+        self.descend(tape, loss, rate)
+        return *sums, loss
 
-    def update_average(self) -> None:
-        decay = min(
-            self.recipe.average_decay, self.step / (self.step + 10 * self.recipe.average_every)
-        )
-        for mean, variable in zip(self.average, self.network.weights, strict=True):
-            mean.assign(decay * mean + (1 - decay) * variable.value)
+    def update(self, *batch: Any) -> list[Any]:
+        rate = np.float32(learning_rate(self.recipe, self.step))
+        return self._train(*batch, np.float32(self.guide_weight()), rate)
 
     def guide_weight(self) -> float:
         return self.recipe.guide_weight * max(0.0, 1 - self.step / self.recipe.guide_steps)
 
-    def train_on(self, batch: Batch) -> tuple[float, ...]:
-        rate = np.float32(learning_rate(self.recipe, self.step))
-        begin = time.perf_counter()
-        sums = [float(s) for s in self._train(*batch, np.float32(self.guide_weight()), rate)]
-        self.step += 1
-        if self.step % self.recipe.average_every == 0:
-            self.update_average()
-        self.seconds += time.perf_counter() - begin
-        if not math.isfinite(sums[1]):
-            raise FloatingPointError(f"the loss is {sums[1]} at step {self.step}")
-        return tuple(sums)
-
     def validate(self, corpus: Corpus) -> dict[str, float]:
         """Cross-entropy per piece and the attention's entropy of the averaged weights."""
-        kept = [v.numpy() for v in self.network.weights]
-        for variable, mean in zip(self.network.weights, self.average, strict=True):
-            variable.assign(mean)
         result = {}
-        for name, rows in (
-            ("tatoeba", np.flatnonzero(corpus.is_tatoeba)),
-            ("europarl", np.flatnonzero(~corpus.is_tatoeba)),
-        ):
-            rows = rows[np.argsort(corpus.target.lengths[rows])]
-            sums = np.zeros(6)
-            for begin in range(0, len(rows), 125):
-                batch = collate(corpus, rows[begin : begin + 125], self.recipe.reverse_source)
-                sums += [float(s) for s in self._measure(*batch)]
-            result[name] = sums[0] / sums[4]
-            result[f"{name}_attention_entropy"] = sums[3] / sums[4]
-        for variable, value in zip(self.network.weights, kept, strict=True):
-            variable.assign(value)
-        return result
-
-    def save(self) -> None:
-        """Write the whole state; an interrupted write leaves the old one."""
-        arrays = {f"weight_{n}": v.numpy() for n, v in enumerate(self.network.weights)}
-        arrays |= {f"average_{n}": v.numpy() for n, v in enumerate(self.average)}
-        arrays |= {f"optimizer_{n}": v.numpy() for n, v in enumerate(self.optimizer.variables)}
-        temporary = self.folder / "state.partial.npz"
-        np.savez(temporary, step=self.step, seconds=self.seconds, **arrays)
-        os.replace(temporary, self.folder / "state.npz")
-
-    def restore(self) -> bool:
-        path = self.folder / "state.npz"
-        if not path.exists():
-            return False
-        with np.load(path) as arrays:
-            self.step, self.seconds = int(arrays["step"]), float(arrays["seconds"])
-            for name, variables in (
-                ("weight", self.network.weights),
-                ("average", self.average),
-                ("optimizer", self.optimizer.variables),
+        with self.averaged():
+            for name, rows in (
+                ("tatoeba", np.flatnonzero(corpus.is_tatoeba)),
+                ("europarl", np.flatnonzero(~corpus.is_tatoeba)),
             ):
-                for n, variable in enumerate(variables):
-                    variable.assign(arrays[f"{name}_{n}"])
-        return True
+                rows = rows[np.argsort(corpus.target.lengths[rows])]
+                sums = np.zeros(6)
+                for begin in range(0, len(rows), 125):
+                    batch = collate(corpus, rows[begin : begin + 125], self.recipe.reverse_source)
+                    sums += [float(s) for s in self._measure(*batch)]
+                result[name] = sums[0] / sums[4]
+                result[f"{name}_attention_entropy"] = sums[3] / sums[4]
+        return result
 
 
 def validation_corpus(data: Path, vocabulary: Path) -> Corpus:
@@ -378,69 +278,44 @@ def validation_corpus(data: Path, vocabulary: Path) -> Corpus:
     )
 
 
-def machine() -> str:
-    """The processor that trains, as the system names it."""
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = re.findall(r"^model name\s*: (.*)$", info.read_text(), re.MULTILINE)
-        model = names[0] if names else model
-    return f"{os.cpu_count()} cores of {model}"
+def train(
+    name: str, data: Path, folder: Path, overrides: dict[str, Any], checkpoint: str | None = None
+) -> None:
+    """Train `name`, or go on with the run that `folder` holds, to the recipe's last step.
 
-
-def record_recipe(recipe: Recipe, folder: Path, step: int) -> None:
-    """Write what makes the run beside its state; a change on the way is written down with its
-    step."""
-    path = folder / "recipe.json"
-    fields = json.loads(json.dumps(dataclasses.asdict(recipe)))
-    changes: list[str] = []
-    if path.exists():
-        old = json.loads(path.read_text(encoding="utf-8"))
-        changes = old["changes"]
-        if old["recipe"]["network"] != fields["network"]:
-            raise SystemExit(f"{folder} holds a run of another network: name another --run")
-        for key, value in fields.items():
-            if step and old["recipe"][key] != value:
-                changes.append(f"{key} {old['recipe'][key]} until step {step:,}, then {value}")
-    record = {"recipe": fields, "machine": machine(), "changes": changes}
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-
-
-def train(name: str, data: Path, folder: Path, overrides: dict[str, Any]) -> None:
-    """Train `name`, or go on with the run that `folder` holds, to the recipe's last step."""
+    A new run begins with the weights and the vocabulary of `checkpoint`, if one is named.
+    """
     recipe = dataclasses.replace(RECIPES[name], **overrides)
+    if checkpoint:
+        take_vocabulary(checkpoint, folder)
     vocabulary, corpus = prepare(data, folder)
     valid = validation_corpus(data, vocabulary)
-    folder.mkdir(parents=True, exist_ok=True)
     run = Run(recipe, folder)
     resumed = run.restore()
-    record_recipe(recipe, folder, run.step)
+    if checkpoint and not resumed:
+        run.start_from(checkpoint)
+    record_recipe(recipe, folder, run.step, origin(checkpoint) if checkpoint else None)
     print(
         f"{name}: {run.network.count_params():,} parameters, {len(corpus):,} pairs, "
-        + (f"going on from step {run.step:,}" if resumed else "from the start"),
+        + (f"going on from step {run.step:,}" if resumed else f"from {checkpoint or 'the start'}"),
         flush=True,
     )
-    sums, since, saved = np.zeros(6), time.perf_counter(), time.perf_counter()
-    for batch in batches(corpus, recipe, run.step):
-        if run.step >= recipe.steps:
-            break
-        sums += run.train_on(batch)
-        if run.step % 100 == 0:
-            now = time.perf_counter()
-            print(
-                f"step {run.step:6d}  xent {sums[0] / sums[4]:.3f}  "
-                f"guide {sums[2] / max(sums[5], 1):.3f}  entropy {sums[3] / sums[4]:.2f}  "
-                f"{sums[4] / (now - since):,.0f} tokens/s  {run.seconds / 60:.1f} min",
-                flush=True,
-            )
-            sums, since = np.zeros(6), now
-        if run.step % 1000 == 0:
-            figures = run.validate(valid)
-            with (folder / "validation.jsonl").open("a") as log:
-                log.write(json.dumps({"step": run.step, "seconds": run.seconds, **figures}) + "\n")
-            print("valid " + "  ".join(f"{k} {v:.4f}" for k, v in figures.items()), flush=True)
-            since = time.perf_counter()
-        if time.perf_counter() - saved > 180:
-            run.save()
-            saved = time.perf_counter()
-    run.save()
+
+    def describe(sums: np.ndarray, seconds: float) -> str:
+        return (
+            f"xent {sums[0] / sums[4]:.3f}  guide {sums[2] / max(sums[5], 1):.3f}  "
+            f"entropy {sums[3] / sums[4]:.2f}  {sums[4] / seconds:,.0f} tokens/s"
+        )
+
+    run.loop(batches(corpus, recipe, run.step), describe, lambda: run.validate(valid))
+
+
+def take_vocabulary(checkpoint: str, folder: Path) -> None:
+    """Put a checkpoint's vocabulary into a new run, whose corpus is then made with it."""
+    from rnnzoo.registry import locate
+    from rnnzoo.seq2seq.preprocess import VOCABULARY
+
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / VOCABULARY
+    if not target.exists():
+        target.write_bytes(locate(checkpoint).asset(VOCABULARY).read_bytes())

@@ -1,0 +1,245 @@
+"""The localizers' recipes and measures, on a handful of proteins."""
+
+import csv
+import dataclasses
+import gzip
+import json
+import shutil
+
+import numpy as np
+import pytest
+from recipes import deeploc, deeploc_card, deeploc_measure, protein_data
+
+import rnnzoo
+from rnnzoo import manifest
+from rnnzoo.deeploc import Localization
+from rnnzoo.deeploc.residues import LETTERS, RESIDUES
+
+RECIPE = deeploc.Recipe(
+    network={
+        "num_filters": 2, "conv_dim": 6, "hidden_dim": 5, "attention_dim": 4, "decoder_dim": 6,
+        "dense_dim": 6, "attention_steps": 2,
+    },
+    steps=6,
+    residues_per_batch=600,
+    max_rows=8,
+    kept_ends=5,
+    short_steps=4,
+    short_length=40,
+    warmup_steps=2,
+    average_every=1,
+    dtype="float32",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A made-up table in the form of DeepLoc's."""
+    folder = tmp_path_factory.mktemp("protein")
+    (folder / "deeploc1").mkdir()
+    rng = np.random.default_rng(0)
+    places = list(protein_data.DEEPLOC_LOCATIONS)
+    columns = ["accession", "sequence", "location", "membrane", "split", "fold"]
+    with gzip.open(folder / "deeploc1" / "deeploc1.tsv.gz", "wt") as file:
+        table = csv.writer(file, delimiter="\t")
+        table.writerow(columns)
+        for n in range(60):
+            chain = "M" + "".join(rng.choice(list(RESIDUES + "X"), int(rng.integers(20, 90))))
+            fold = "-" if n % 6 == 5 else str(n % 6)
+            split = "test" if fold == "-" else "valid" if fold == "0" else "train"
+            table.writerow([f"P{n}", chain, places[n % 10], "MSU?"[n % 4], split, fold])
+    return folder
+
+
+def test_batches_hold_each_protein_once_a_pass_within_their_budget(data):
+    train, valid = deeploc.split(deeploc.read_proteins(data, "deeploc1"), RECIPE)
+    assert (len(train), len(valid)) == (40, 10)
+    plain = dataclasses.replace(RECIPE, shorten_share=0.0, substitution_rate=0.0, short_steps=0)
+    seen = []
+    for residues, location, membrane in deeploc.batches(train, plain, 0):
+        assert len(residues) <= RECIPE.max_rows
+        assert residues.size <= RECIPE.residues_per_batch or len(residues) == 1
+        for row, place, bound in zip(residues, location, membrane, strict=True):
+            seen.append((tuple(row[row > 0]), place, bound))
+        if len(seen) >= len(train):
+            break
+    expected = zip(map(tuple, train.chains), train.location, train.membrane, strict=True)
+    assert sorted(seen) == sorted(expected)
+    assert set(train.membrane) == {-1, 0, 1}
+
+
+def test_batches_go_on_where_they_stopped(data):
+    train, _ = deeploc.split(deeploc.read_proteins(data, "deeploc1"), RECIPE)
+    whole, later = deeploc.batches(train, RECIPE, 0), deeploc.batches(train, RECIPE, 7)
+    for _ in range(7):
+        next(whole)
+    for _ in range(4):
+        for one, other in zip(next(whole), next(later), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_chain_keeps_its_ends():
+    rng = np.random.default_rng(0)
+    chain = np.arange(1, 101)
+    lengths = set()
+    for _ in range(200):
+        short = protein_data.shorten(chain, 20, rng)
+        assert short[:20].tolist() == list(range(1, 21))
+        assert short[-20:].tolist() == list(range(81, 101))
+        assert (np.diff(short) > 0).all()
+        lengths.add(len(short))
+    assert min(lengths) >= 70
+    assert max(lengths) == 100
+    assert protein_data.shorten(chain[:40], 20, rng).tolist() == list(range(1, 41))
+
+
+def test_substitutions_are_drawn_as_blosum62_says():
+    table = protein_data.replacement_table()
+    np.testing.assert_allclose(table.sum(1), 1)
+    leucine = table[1 + RESIDUES.index("L"), 1:21]
+    assert RESIDUES[leucine.argmax()] == "L"
+    assert RESIDUES[leucine.argsort()[-2]] in "IMV"
+    rng = np.random.default_rng(0)
+    chain = np.full(20_000, 1 + RESIDUES.index("L"))
+    changed = protein_data.substitute(chain, 1.0, rng)
+    shares = np.bincount(changed, minlength=21)[1:21] / len(chain)
+    np.testing.assert_allclose(shares, leucine, atol=0.01)
+    unknown = np.full(50, 1 + LETTERS.index("X"))
+    np.testing.assert_array_equal(protein_data.substitute(unknown, 1.0, rng), unknown)
+    np.testing.assert_array_equal(protein_data.substitute(chain, 0.0, rng), chain)
+
+
+def test_two_runs_of_a_seed_are_one_and_a_stop_changes_nothing(data, tmp_path):
+    recipe = dataclasses.replace(RECIPE, steps=60)
+    train, _ = deeploc.split(deeploc.read_proteins(data, "deeploc1"), recipe)
+
+    def losses(folder, stops):
+        folder.mkdir()
+        out = []
+        for stop in stops:
+            run = deeploc.Run(recipe, folder)
+            run.restore()
+            for batch in deeploc.batches(train, recipe, run.step):
+                if run.step == stop:
+                    break
+                out.append(run.train_on(batch)[-1])
+            run.save()
+        return out
+
+    straight = losses(tmp_path / "a", [50])
+    np.testing.assert_allclose(losses(tmp_path / "b", [50]), straight, rtol=1e-5)
+    np.testing.assert_allclose(losses(tmp_path / "c", [20, 50]), straight, rtol=1e-4)
+
+
+def test_train_release_and_evaluate_fit_together(data, tmp_path, capsys, monkeypatch):
+    import evaluate
+    import train
+
+    monkeypatch.setitem(deeploc.RECIPES, "deeploc-attn", RECIPE)
+    runs = [tmp_path / f"run{fold}" for fold in "01"]
+    for fold, run in enumerate(runs):
+        train.main(["deeploc-attn", "--data", str(data), "--run", str(run),
+                    "--set", f'fold="{fold}"'])  # fmt: skip
+    assert "fold 1" in capsys.readouterr().out
+    task, records = deeploc_card.task_of_runs(runs)
+    made = deeploc_card.recipe_record("deeploc-attn", records)
+    assert made["members"].startswith("validated on fold 0, 1")
+    task.save(tmp_path / "model", storage="int8")
+    model = rnnzoo.load(tmp_path / "model")
+    assert model.config.num_members == 2
+    alone, _ = deeploc_card.task_of_runs(runs[1:])
+    chain = "MKVLAAGIVGLLLAQWWG"
+    for name, member in (("member_0", None), ("member_1", alone)):
+        if member is not None:  # each run is the member of its place
+            x = model.preprocessor.encode([chain])
+            np.testing.assert_allclose(
+                model.network.get_layer(name)(x)["location"],
+                member.network(x)["location"],
+                atol=0.01,
+            )
+    evaluate.main([str(tmp_path / "model"), "--data", str(data), "--set", "test"])
+    found = json.loads(capsys.readouterr().out)
+    values = {r["metric"]: r for r in found if "metric" in r}
+    assert values["accuracy"]["rows"] == 10
+    assert {"Gorodkin", "macro F1", "calibration error", "MCC Nucleus"} <= set(values)
+    assert values["membrane accuracy"]["rows"] < 10
+    (matrix,) = [r for r in found if "cells" in r]
+    assert sum(sum(row[1:]) for row in matrix["cells"]) == 10
+    with pytest.raises(SystemExit):
+        evaluate.main([str(tmp_path / "model"), "--data", str(data), "--set", "ud-pud"])
+
+
+def result(location, likelihood):
+    return Localization(location, "x", "M", {location: likelihood}, 0.2, False, np.ones(1), 1)
+
+
+def test_measures_of_a_perfect_and_of_a_blind_localizer():
+    names = ("a", "b")
+    location = np.array([0, 1] * 10)
+    membrane = np.array([0] * 5 + [1] * 5 + [-1] * 10)
+    measured = np.array([True] * 5 + [False] * 15)
+    proteins = protein_data.Proteins(
+        [""] * 20, [np.ones(1)] * 20, location, membrane, location, measured, names
+    )
+
+    def values(found):
+        records = deeploc_measure.score(proteins, found)
+        return {r["metric"]: r["value"] for r in records if "metric" in r}
+
+    perfect = values([result(names[n], 1.0) for n in location])
+    assert (perfect["accuracy"], perfect["Gorodkin"], perfect["macro F1"]) == (1, 1, 1)
+    assert perfect["calibration error"] == 0
+    assert perfect["membrane accuracy"] == 1
+    blind = values([result("a", 0.9) for _ in location])
+    assert (blind["accuracy"], blind["Gorodkin"], blind["MCC a"]) == (0.5, 0, 0)
+    assert blind["calibration error"] == pytest.approx(0.4)
+
+
+def test_gorodkins_measure_is_its_formula():
+    """R_K (Gorodkin 2004, equation 8) from the confusion matrix C."""
+    rng = np.random.default_rng(0)
+    truth, said = rng.integers(4, size=(2, 200))
+    c = np.zeros((4, 4))
+    np.add.at(c, (truth, said), 1)
+    total, right = c.sum(), np.trace(c)
+    t, p = c.sum(1), c.sum(0)
+    expected = (right * total - t @ p) / np.sqrt((total**2 - p @ p) * (total**2 - t @ t))
+    assert deeploc_measure.gorodkin(truth, said) == pytest.approx(expected)
+
+
+def test_a_set_that_was_trained_on_is_refused(monkeypatch):
+    entries = dict(manifest.package_manifest().entries)
+    one = entries["deeploc-attn"]
+    monkeypatch.setitem(manifest.package_manifest().entries, "deeploc-attn", one)
+    deeploc_measure.check_unseen("deeploc-attn", "test")
+    with pytest.raises(SystemExit, match="trained on deeploc1"):
+        deeploc_measure.check_unseen("deeploc-attn", "multiloc-test")
+    several = dataclasses.replace(one, recipe={**one.recipe, "folds": ["0", "1"]})
+    monkeypatch.setitem(manifest.package_manifest().entries, "deeploc-attn", several)
+    with pytest.raises(SystemExit, match="fold 0"):
+        deeploc_measure.check_unseen("deeploc-attn", "valid")
+
+
+@pytest.mark.skipif(shutil.which("mmseqs") is None, reason="MMseqs2 is not installed")
+def test_homologs_are_found():
+    rng = np.random.default_rng(0)
+    chains = [rng.integers(1, 21, 120) for _ in range(12)]
+    near = chains[0].copy()
+    near[::4] = rng.integers(1, 21, 30)
+
+    def proteins(chains):
+        blank = np.zeros(len(chains), int)
+        return protein_data.Proteins(
+            [""] * len(chains), chains, blank, blank, blank, blank == 0, ("a",)
+        )
+
+    found = deeploc_measure.has_homolog(
+        proteins([near, chains[1]]), proteins(chains[:1] + chains[2:])
+    )
+    assert found.tolist() == [True, False]
+
+
+def test_without_mmseqs_it_says_so(monkeypatch):
+    monkeypatch.setattr(deeploc_measure.shutil, "which", lambda name: None)
+    with pytest.raises(SystemExit, match="mmseqs2"):
+        deeploc_measure.has_homolog(None, None)

@@ -1,0 +1,92 @@
+"""See what a localizer learned: `python tools/look_inside.py NAME --data DIR [--pictures DIR]`.
+
+On our validation fold: the mean attention at both ends for each location, and the convolutions
+that tell locations apart best. Draws both, and prints tables as `evaluate.py` does its records, for
+`release.py --metrics`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+
+START, END, SHOWN = 30, 10, 12
+
+
+def main(arguments: list[str] | None = None) -> None:
+    import numpy as np
+    from recipes.deeploc_measure import check_unseen, read_set
+
+    import rnnzoo
+    from rnnzoo.deeploc.residues import LETTERS
+    from rnnzoo.inspect import attention_profile, filter_logos, plot_logos
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", help="a registered name, a checkpoint folder or an hf:// address")
+    parser.add_argument("--data", type=Path, required=True, help="the folder of the data set")
+    parser.add_argument("--pictures", type=Path, default=ROOT / "tools" / "pictures")
+    parser.add_argument("--limit", type=int, help="only the first proteins")
+    options = parser.parse_args(arguments)
+
+    check_unseen(options.name, "valid")
+    model = rnnzoo.load(options.name)
+    ((data, split, proteins),) = read_set(options.data, "valid")
+    proteins = proteins.take(np.arange(len(proteins))[: options.limit])
+    chains = ["".join(LETTERS[n - 1] for n in chain) for chain in proteins.chains]
+    labels = [proteins.locations[place] for place in proteins.location]
+
+    profile = attention_profile(model.predict(chains, verbose=0), labels)
+    logos = filter_logos(model, chains, labels)
+    options.pictures.mkdir(parents=True, exist_ok=True)
+    profile.plot().savefig(options.pictures / "attention-profile.png", dpi=80)
+    plot_logos(logos[:SHOWN]).savefig(options.pictures / "filters.png", dpi=80)
+
+    limit = f" --limit {options.limit}" if options.limit else ""
+    shared = {
+        "data": data,
+        "split": split,
+        "command": f"python tools/look_inside.py {options.name} --data DIR{limit}",
+    }
+    attention = [
+        [
+            name,
+            count,
+            round(float(np.nanmean(profile.start[name][:START])), 2),
+            round(float(np.nanmean(profile.end[name][-END:])), 2),
+            round(float(np.nanmean(profile.end[name][-3:])), 2),
+        ]
+        for name, count in profile.counts.items()
+    ]
+    filters = [
+        [f"{g.width}:{g.number}", g.consensus, g.location, round(g.enrichment, 2),
+         round(g.position, 2)]
+        for g in logos[:SHOWN]
+    ]  # fmt: skip
+    tables = [
+        {
+            "title": "mean attention a residue gets, 1 if all were alike",
+            "columns": ["location", "proteins", f"first {START}", f"last {END}", "last 3"],
+            "cells": attention,
+            **shared,
+        },
+        {
+            "title": "filters of the first member that tell locations apart best",
+            "columns": ["width:filter", "consensus", "excited by", "standard deviations",
+                        "place in the chain, 0 to 1"],
+            "cells": filters,
+            **shared,
+        },
+    ]  # fmt: skip
+    for table in tables:
+        for row in table["cells"]:
+            print(*row, sep="\t", file=sys.stderr)
+    print(json.dumps(tables, indent=1, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()

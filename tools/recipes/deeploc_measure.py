@@ -1,0 +1,187 @@
+"""Sets of proteins, and what a localizer gets right on them (scikit-learn).
+
+`valid` and `test` of DeepLoc 1.0, with the test split again into proteins that have a homolog in
+the training set and those that have none (`homology`, by MMseqs2, which has to be installed);
+of MultiLoc the random and the homology-clean test.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recipes.protein_data import Proteins, read_deeploc, read_multiloc
+from rnnzoo.deeploc.residues import LETTERS
+
+SETS = (
+    "valid",
+    "test",
+    "homology",
+    "multiloc-valid",
+    "multiloc-test",
+    "multiloc-homology-test",
+)
+_BINS = 15
+
+
+def gorodkin(truth: np.ndarray, found: np.ndarray) -> float:
+    """Gorodkin's R_K (2004, doi 10.1016/j.compbiolchem.2004.09.006): Matthews' correlation for
+    several classes, which is what scikit-learn computes; of two classes it is Matthews' own. 0
+    where only one class occurs and it is not defined."""
+    from sklearn.metrics import matthews_corrcoef
+
+    if len(np.union1d(truth, found)) < 2:
+        return 0.0
+    return float(matthews_corrcoef(truth, found))
+
+
+def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
+    """Expected calibration error (Guo et al. 2017, arXiv 1706.04599, equation 3), 15 bins."""
+    bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
+    gaps = [
+        abs(right[bins == b].mean() - confidence[bins == b].mean()) * (bins == b).mean()
+        for b in np.unique(bins)
+    ]
+    return float(sum(gaps))
+
+
+def read_set(data: Path, name: str) -> list[tuple[str, str, Proteins]]:
+    """The parts of an evaluation set: (data name, split, proteins)."""
+    if name.startswith("multiloc"):
+        proteins = read_multiloc(data, "homology" in name)
+        fold = "4" if name.endswith("valid") else "5"
+        kind = "homology-clean" if "homology" in name else "random"
+        split = f"{'valid' if fold == '4' else 'test'}, {kind} split"
+        return [("multiloc", split, proteins.take(np.flatnonzero(proteins.fold == fold)))]
+    proteins = read_deeploc(data)
+    if name == "valid":
+        return [("deeploc-1.0", "valid", proteins.take(np.flatnonzero(proteins.fold == "0")))]
+    test = proteins.take(np.flatnonzero(proteins.fold == "-"))
+    if name == "test":
+        return [("deeploc-1.0", "test", test)]
+    near = has_homolog(test, proteins.take(np.flatnonzero(proteins.fold != "-")))
+    return [
+        (
+            "deeploc-1.0",
+            "test, 30 % identity to a training protein",
+            test.take(np.flatnonzero(near)),
+        ),
+        ("deeploc-1.0", "test, no such homolog", test.take(np.flatnonzero(~near))),
+    ]
+
+
+def has_homolog(queries: Proteins, targets: Proteins) -> np.ndarray:
+    """Whether each query has a hit of at least 30 % identity over half of it (MMseqs2)."""
+    program = shutil.which("mmseqs")
+    if program is None:
+        raise SystemExit("this set needs MMseqs2 (Debian's package mmseqs2) on the PATH")
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        for name, proteins in (("queries", queries), ("targets", targets)):
+            (place / name).write_text(
+                "".join(
+                    f">{n}\n{''.join(LETTERS[number - 1] for number in chain)}\n"
+                    for n, chain in enumerate(proteins.chains)
+                )
+            )
+        files = [str(place / name) for name in ("queries", "targets", "hits", "tmp")]
+        options = "--min-seq-id 0.3 -c 0.5 --cov-mode 2 -e 0.001 -s 7.5 --format-output query -v 1"
+        subprocess.run([program, "easy-search", *files, *options.split()], check=True)
+        hits = {int(line) for line in (place / "hits").read_text().split()}
+    return np.array([n in hits for n in range(len(queries))])
+
+
+def check_unseen(name: str, chosen: str) -> None:
+    """Refuse a set that an entry of the manifest was trained on, or of other data than its own."""
+    from rnnzoo.manifest import package_manifest
+
+    entry = package_manifest().entries.get(name)
+    if entry is None:
+        return
+    trained, folds = entry.recipe["settings"]["data"], entry.recipe["folds"]
+    own = {"deeploc1": SETS[:3], "multiloc": SETS[3:5], "multiloc-h": SETS[5:]}[trained]
+    if chosen not in own:
+        raise SystemExit(f"{name} was trained on {trained}: measure it on {', '.join(own)}")
+    held_out = "4" if trained.startswith("multiloc") else "0"
+    if chosen.endswith("valid") and set(folds) != {held_out}:
+        raise SystemExit(
+            f"members of {name} that were validated on folds {', '.join(folds)} were trained on "
+            f"fold {held_out}: the validation split says nothing of the whole"
+        )
+
+
+class Measure:
+    """Measures one localizer."""
+
+    def __init__(self, task: Any, name: str, batch_size: int, options: dict[str, Any]) -> None:
+        self.task, self.name = task, name
+        self.batch_size, self.options = batch_size, options
+
+    def __call__(
+        self, data: Path, name: str, limit: int | None, show: int
+    ) -> Iterator[tuple[dict[str, Any], list[str]]]:
+        """Records of a set, and lines to show beside each."""
+        check_unseen(self.name, name)
+        for source, split, proteins in read_set(data, name):
+            proteins = proteins.take(np.arange(len(proteins))[:limit])
+            letters = ["".join(LETTERS[n - 1] for n in chain) for chain in proteins.chains]
+            found = self.task.predict(
+                list(zip(proteins.accessions, letters, strict=True)),
+                batch_size=self.batch_size,
+                verbose=0,
+                **self.options,
+            )
+            shown = [
+                f"  {result.name}: {proteins.locations[place]} > {result.location}"
+                for result, place in zip(found[:show], proteins.location, strict=False)
+            ]
+            for record in score(proteins, found):
+                yield {"data": source, "split": split, **record}, shown
+                shown = []
+
+
+def score(proteins: Proteins, found: list[Any]) -> Iterator[dict[str, Any]]:
+    """Metric records, and the confusion matrix as a table."""
+    import sklearn
+    from sklearn.metrics import confusion_matrix, f1_score
+
+    names = list(proteins.locations)
+    truth = np.array([names[n] for n in proteins.location])
+    said = np.array([result.location for result in found])
+    confidence = np.array([result.likelihoods[result.location] for result in found])
+    values = {
+        "accuracy": float((said == truth).mean()),
+        "Gorodkin": gorodkin(truth, said),
+        "macro F1": float(f1_score(truth, said, labels=names, average="macro", zero_division=0)),
+        "calibration error": calibration_error(confidence, said == truth),
+    }
+    values |= {f"MCC {name}": gorodkin(truth == name, said == name) for name in names}
+    signature = f"scikit-learn {sklearn.__version__}"
+    for metric, value in values.items():
+        yield {
+            "metric": metric,
+            "value": round(value, 4),
+            "rows": len(truth),
+            "signature": signature,
+        }
+    known = (proteins.membrane >= 0) & proteins.measured
+    if known.any() and found[0].membrane is not None:
+        same = np.array([r.membrane_bound for r in found])[known] == (proteins.membrane[known] == 1)
+        yield {
+            "metric": "membrane accuracy",
+            "value": round(float(same.mean()), 4),
+            "rows": int(known.sum()),
+            "signature": signature,
+        }
+    matrix = confusion_matrix(truth, said, labels=names)
+    yield {
+        "title": "confusion",
+        "columns": ["true \\ said", *names],
+        "cells": [[name, *map(int, row)] for name, row in zip(names, matrix, strict=True)],
+    }

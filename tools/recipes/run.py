@@ -1,0 +1,257 @@
+"""What every recipe's run shares: optimiser, schedule, average, state on disk, record, loop.
+
+The released weights are an exponential average of the last steps'. The whole state (weights,
+average, optimiser, position in the data) is written every few minutes, and the same command goes
+on from it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import platform
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SAVE_SECONDS = 180
+_FIXED = {"network", "data", "fold", "seed"}
+
+
+def learning_rate(recipe: Any, step: int) -> float:
+    """Linear warm-up, over half of the steps at the most, then linear decay to zero at the last."""
+    warmup_steps = max(1, min(recipe.warmup_steps, recipe.steps // 2))
+    warm = min(1.0, (step + 1) / warmup_steps)
+    left = max(0.0, 1 - step / recipe.steps)
+    return recipe.max_learning_rate * min(
+        warm, left / max(1 - warmup_steps / recipe.steps, 1 / recipe.steps)
+    )
+
+
+class Adam:
+    """Adam (Kingma and Ba 2015) in one pass over memory for each variable.
+
+    Keras' optimiser makes a dozen; on a CPU that took an eighth of a training step.
+    """
+
+    beta_1, beta_2, epsilon = 0.9, 0.98, 1e-9
+
+    def __init__(self, variables: list[Any]) -> None:
+        import tensorflow as tf
+
+        self.count = tf.Variable(0.0, trainable=False)
+        self.m = [tf.Variable(tf.zeros(v.shape), trainable=False) for v in variables]
+        self.v = [tf.Variable(tf.zeros(v.shape), trainable=False) for v in variables]
+
+    @property
+    def variables(self) -> list[Any]:
+        return [self.count, *self.m, *self.v]
+
+    def apply(self, gradients: list[Any], variables: list[Any], rate: Any) -> None:
+        import tensorflow as tf
+
+        count = self.count.assign_add(1.0)
+        for m, v, gradient, variable in zip(self.m, self.v, gradients, variables, strict=True):
+            tf.raw_ops.ResourceApplyAdam(
+                var=variable.value.handle,
+                m=m.handle,
+                v=v.handle,
+                beta1_power=self.beta_1**count,
+                beta2_power=self.beta_2**count,
+                lr=rate,
+                beta1=self.beta_1,
+                beta2=self.beta_2,
+                epsilon=self.epsilon,
+                grad=gradient,
+            )
+
+
+class Run:
+    """A training run in a folder: step, average, write the state, go on from it.
+
+    Parameters
+    ----------
+    recipe : dataclass
+        With network, steps, max_learning_rate, warmup_steps, average_every, average_decay, dtype
+        and seed.
+    folder : Path
+    network : keras.Model
+    """
+
+    def __init__(self, recipe: Any, folder: Path, network: Any) -> None:
+        import tensorflow as tf
+
+        self.recipe, self.folder, self.step, self.seconds = recipe, folder, 0, 0.0
+        self.network = network
+        self.optimizer = Adam(network.trainable_variables)
+        self.average = [tf.Variable(v.value, trainable=False) for v in network.weights]
+
+    def update(self, *batch: Any) -> list[Any]:
+        """One step on a batch; sums over it, the loss last."""
+        raise NotImplementedError
+
+    def descend(self, tape: Any, loss: Any, rate: Any) -> None:
+        """Apply the clipped gradients of a loss."""
+        import tensorflow as tf
+
+        variables = self.network.trainable_variables
+        gradients = tape.gradient(loss, [v.value for v in variables])
+        gradients, _ = tf.clip_by_global_norm(gradients, 1.0)
+        self.optimizer.apply(gradients, variables, rate)
+
+    def update_average(self) -> None:
+        decay = min(
+            self.recipe.average_decay, self.step / (self.step + 10 * self.recipe.average_every)
+        )
+        for mean, variable in zip(self.average, self.network.weights, strict=True):
+            mean.assign(decay * mean + (1 - decay) * variable.value)
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The network with the averaged weights, for as long as it lasts."""
+        kept = [v.numpy() for v in self.network.weights]
+        for variable, mean in zip(self.network.weights, self.average, strict=True):
+            variable.assign(mean)
+        try:
+            yield
+        finally:
+            for variable, value in zip(self.network.weights, kept, strict=True):
+                variable.assign(value)
+
+    def train_on(self, batch: Any) -> np.ndarray:
+        begin = time.perf_counter()
+        sums = np.array([float(s) for s in self.update(*batch)])
+        self.step += 1
+        if self.step % self.recipe.average_every == 0:
+            self.update_average()
+        self.seconds += time.perf_counter() - begin
+        if not math.isfinite(sums[-1]):
+            raise FloatingPointError(f"the loss is {sums[-1]} at step {self.step}")
+        return sums
+
+    def save(self) -> None:
+        """Write the whole state; an interrupted write leaves the old one."""
+        arrays = {f"weight_{n}": v.numpy() for n, v in enumerate(self.network.weights)}
+        arrays |= {f"average_{n}": v.numpy() for n, v in enumerate(self.average)}
+        arrays |= {f"optimizer_{n}": v.numpy() for n, v in enumerate(self.optimizer.variables)}
+        arrays |= {f"random_{n}": v.numpy() for n, v in enumerate(self._random_states())}
+        temporary = self.folder / "state.partial.npz"
+        np.savez(temporary, step=self.step, seconds=self.seconds, **arrays)
+        os.replace(temporary, self.folder / "state.npz")
+
+    def restore(self) -> bool:
+        path = self.folder / "state.npz"
+        if not path.exists():
+            return False
+        with np.load(path) as arrays:
+            self.step, self.seconds = int(arrays["step"]), float(arrays["seconds"])
+            for name, variables in (
+                ("weight", self.network.weights),
+                ("average", self.average),
+                ("optimizer", self.optimizer.variables),
+                ("random", self._random_states()),
+            ):
+                for n, variable in enumerate(variables):
+                    variable.assign(arrays[f"{name}_{n}"])
+        return True
+
+    def _random_states(self) -> list[Any]:
+        """The seeds of the dropout layers, which go on from step to step."""
+        weights = {id(v) for v in self.network.weights}
+        return [v for v in self.network.variables if id(v) not in weights]
+
+    def start_from(self, checkpoint: str) -> None:
+        """Give a new run the weights of a checkpoint."""
+        from rnnzoo.registry import load
+
+        values = load(checkpoint, dtype="float32").weights_by_path()
+        for variable, mean in zip(self.network.weights, self.average, strict=True):
+            variable.assign(values[variable.path])
+            mean.assign(values[variable.path])
+
+    def loop(
+        self,
+        stream: Iterator[Any],
+        describe: Callable[[np.ndarray, float], str],
+        validate: Callable[[], dict[str, float]],
+        log_every: int = 100,
+        validate_every: int = 1000,
+    ) -> None:
+        """Train on a stream of batches to the recipe's last step."""
+        sums: Any = 0.0
+        since = saved = time.perf_counter()
+        for batch in stream:
+            if self.step >= self.recipe.steps:
+                break
+            sums = sums + self.train_on(batch)
+            if self.step % log_every == 0:
+                now = time.perf_counter()
+                print(
+                    f"step {self.step:6d}  {describe(sums, now - since)}  "
+                    f"{self.seconds / 60:.1f} min",
+                    flush=True,
+                )
+                sums, since = 0.0, now
+            if self.step % validate_every == 0 or self.step == self.recipe.steps:
+                figures = validate()
+                line = {"step": self.step, "seconds": self.seconds, **figures}
+                with (self.folder / "validation.jsonl").open("a") as log:
+                    log.write(json.dumps(line) + "\n")
+                print("valid " + "  ".join(f"{k} {v:.4f}" for k, v in figures.items()), flush=True)
+                since = time.perf_counter()
+            if time.perf_counter() - saved > SAVE_SECONDS:
+                self.save()
+                saved = time.perf_counter()
+        self.save()
+
+
+def machine() -> str:
+    """The processor that trains, as the system names it."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = re.findall(r"^model name\s*: (.*)$", info.read_text(), re.MULTILINE)
+        model = names[0] if names else model
+    return f"{os.cpu_count()} cores of {model}"
+
+
+def origin(checkpoint: str) -> dict[str, Any]:
+    """What a checkpoint was that a run starts from, for its record."""
+    from rnnzoo.manifest import package_manifest
+    from rnnzoo.registry import locate
+
+    entry = package_manifest().entries.get(checkpoint)
+    made_by = {} if entry is None else {"recipe": entry.recipe}
+    return {
+        "checkpoint": checkpoint,
+        "fingerprint": locate(checkpoint).config.fingerprint,
+        **made_by,
+    }
+
+
+def record_recipe(
+    recipe: Any, folder: Path, step: int, start: dict[str, Any] | None = None
+) -> None:
+    """Write what makes the run beside its state; a change on the way is written down with its
+    step, the checkpoint that the run started from with the recipe that had made it."""
+    path = folder / "recipe.json"
+    fields = json.loads(json.dumps(dataclasses.asdict(recipe)))
+    changes: list[str] = []
+    if path.exists():
+        old = json.loads(path.read_text(encoding="utf-8"))
+        changes, start = old["changes"], old["start"]
+        for key in _FIXED & set(fields):
+            if old["recipe"][key] != fields[key]:
+                raise SystemExit(f"{folder} holds a run of another {key}: name another --run")
+        for key, value in fields.items():
+            if step and old["recipe"][key] != value:
+                changes.append(f"{key} {old['recipe'][key]} until step {step:,}, then {value}")
+    record = {"recipe": fields, "machine": machine(), "changes": changes, "start": start}
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
