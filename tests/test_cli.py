@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,47 @@ def test_predict_files_and_standard_input(capsys, tmp_path, monkeypatch, transla
     assert capsys.readouterr().out == expected[2] + "\n"
 
 
+def test_several_hypotheses_are_printed(capsys, translator):
+    assert main(["predict", NAME, "I am happy.", "--num-hypotheses", "3"]) == 0
+    expected = translator.predict("I am happy.", num_hypotheses=3).hypotheses
+    assert capsys.readouterr().out.splitlines() == [h.text for h in expected]
+
+
+def test_help_lists_the_options_of_the_model(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["predict", NAME, "--help"])
+    assert "--length-penalty" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="0"):
+        main(["predict", "--help"])
+    assert "options are listed" in capsys.readouterr().out
+
+
+def test_every_broken_folder_is_named_with_its_reason(tmp_path, capsys):
+    assert main(["verify", str(tmp_path / "a"), str(tmp_path / "b")]) == 1
+    told = capsys.readouterr()
+    assert told.out.count("NOT whole") == 2
+    for name in "ab":
+        assert f"{tmp_path / name} is not a folder" in told.err
+
+
+@pytest.mark.parametrize("redirect", [">/dev/full", ">&-"])
+def test_output_that_cannot_be_written_is_no_traceback(redirect):
+    command = f"{sys.executable} -m rnnzoo list {redirect}"
+    found = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert "Traceback" not in found.stderr
+    assert found.returncode == (1 if "full" in redirect else 0)
+
+
+def test_an_encoding_that_lacks_a_letter_shows_a_question_mark():
+    found = subprocess.run(
+        [sys.executable, "-m", "rnnzoo", "info", NAME],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        check=False,
+    )
+    assert (found.returncode, found.stderr) == (0, b"")
+
+
 def test_predict_plots(tmp_path):
     assert main(["predict", NAME, "Yes.", "--plot", str(tmp_path / "a.svg")]) == 0
     assert "<svg" in (tmp_path / "a.svg").read_text()
@@ -72,6 +114,12 @@ def test_predict_plots(tmp_path):
         (["predict", NAME, "x", "--beam-size"], 2, "needs a value"),
         (["predict", NAME, "-i", "/none/such"], 2, "cannot read"),
         (["predict", NAME, "x", "-i", "y"], 2, "not both"),
+        (["predict", NAME, "x", "-b", "3"], 2, "unknown option -b"),
+        (["predict", "--beam-size", "3", NAME], 2, "follow its name"),
+        (["list", "--task", "none"], 2, "of the task 'none'"),
+        (["list", "none", "--json"], 2, "no model"),
+        (["verify", "nope"], 2, "no model named 'nope'"),
+        (["predict", "seq2seq-en-fr-sutskever", "x", "--plot", "a.svg"], 2, "no attention"),
         (["predict", NAME, "x", "-o", "/none/such"], 2, "cannot write"),
         (["predict", "seq2seq", "x"], 2, "no model named"),
         (["predict", "./none", "x"], 1, "not a folder"),
@@ -114,7 +162,7 @@ def test_odd_line_ends_do_not_make_lines(tmp_path, capsys):
 
 def test_verify_and_download(capsys, tmp_path, monkeypatch):
     assert main(["verify"]) == 0
-    assert capsys.readouterr().out.count("all whole") == len(rnnzoo.list_models("seq2seq-*"))
+    assert capsys.readouterr().out.count("all whole") == len(rnnzoo.list_models())
     assert main(["download", NAME, "--json"]) == 0
     folder = json.loads(capsys.readouterr().out)["folder"]
     assert folder == str(hub.bundled_folder(NAME))
@@ -133,7 +181,7 @@ def test_verify_and_download(capsys, tmp_path, monkeypatch):
 def test_a_real_process_is_quiet_and_lists_without_tensorflow():
     def run(*arguments, **options):
         return subprocess.run(
-            [sys.executable, "-m", "rnnzoo.cli", *arguments],
+            [sys.executable, "-m", "rnnzoo", *arguments],
             capture_output=True,
             text=True,
             check=False,

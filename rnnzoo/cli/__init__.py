@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import json
 import os
-import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import rnnzoo
 from rnnzoo import registry
+from rnnzoo.cli.options import located
+from rnnzoo.cli.predict import predict
 from rnnzoo.errors import (
     DownloadError,
     InputError,
@@ -29,7 +28,6 @@ from rnnzoo.errors import (
 from rnnzoo.manifest import Entry
 
 DONE, BROKEN, USAGE, DOWNLOAD, INTERRUPTED = 0, 1, 2, 3, 130
-_CHUNK = 256
 _USAGE_ERRORS = (InputError, UnknownModelError, MissingDependencyError)
 
 
@@ -43,16 +41,25 @@ def main(arguments: list[str] | None = None) -> int:
     seq2seq-en-fr  translation  7.1 M  bundled
     0
     """
-    parser = _parser()
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = _parser(model_help(arguments))
     options, extra = parser.parse_known_args(arguments)
-    if extra and options.command is not _predict:
+    if extra and options.command is not predict:
         parser.error(f"unrecognized arguments: {' '.join(extra)}")
     options.extra = extra
+    if sys.stdout is None:  # closed, as by `>&-`
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # what a terminal's encoding lacks becomes ?
     try:
         options.command(options)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of a pipe has gone, `rnnzoo ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
+    except OSError as error:
+        print(f"rnnzoo: cannot write the output: {error.strerror or error}", file=sys.stderr)
+        _drop_output()
+        return BROKEN
     except KeyboardInterrupt:
         print("rnnzoo: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -64,7 +71,28 @@ def main(arguments: list[str] | None = None) -> int:
     return DONE
 
 
-def _parser() -> argparse.ArgumentParser:
+def _drop_output() -> None:
+    """Let what is still to be flushed to a standard output that failed go nowhere."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def model_help(arguments: list[str]) -> str:
+    """For `predict NAME --help`: the options of the model, with their defaults."""
+    if arguments[:1] != ["predict"] or not {"-h", "--help"} & set(arguments):
+        return ""
+    words = [word for word in arguments[1:] if not word.startswith("-")]
+    try:
+        defaults = registry.locate(words[0], local_files_only=True).config.decoder
+    except (RnnzooError, IndexError):
+        return "With a model's name before --help, its options are listed here."
+    listed = "  ".join(
+        f"--{name.replace('_', '-')} {json.dumps(value)}" for name, value in defaults.items()
+    )
+    return f"Options of {words[0]} and their defaults: {listed}"
+
+
+def _parser(options_of_model: str = "") -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rnnzoo",
         allow_abbrev=False,
@@ -75,8 +103,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"rnnzoo {rnnzoo.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, function: Any, text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+    def command(
+        name: str, function: Any, text: str, epilog: str | None = None
+    ) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name, help=text, description=text, epilog=epilog, allow_abbrev=False
+        )
         sub.set_defaults(command=function)
         sub.add_argument("--json", action="store_true", help="print JSON, for scripts")
         return sub
@@ -88,22 +120,40 @@ def _parser() -> argparse.ArgumentParser:
     card = command("info", _info, "Show a model's card: use, figures, data, licence, limits.")
     card.add_argument("name")
 
-    predict = command(
+    run = command(
         "predict",
-        _predict,
-        "Run a model on texts, on the lines of files, or on the lines of standard input. "
-        "Options of the model follow by name: --beam-size 10 --num-hypotheses 3.",
+        predict,
+        "Run a model on texts, on the lines of files or of standard input; on proteins if it is a "
+        "model that reads them: sequences or FASTA. "
+        "Options of the model follow its name: --beam-size 10 --num-hypotheses 3.",
+        options_of_model,
     )
-    predict.add_argument("name", help="a model's name, a checkpoint folder or hf://org/name@rev")
-    predict.add_argument("inputs", nargs="*", help="texts; without any, standard input is read")
-    predict.add_argument(
-        "-i", "--input", action="append", default=[], metavar="FILE", help="read lines; - is stdin"
+    run.add_argument("name", help="a model's name, a checkpoint folder or hf://org/name@rev")
+    run.add_argument(
+        "inputs", nargs="*", help="texts, or sequences and FASTA files; without any, standard input"
     )
-    predict.add_argument("-o", "--output", metavar="FILE", help="write here, whole or not at all")
-    predict.add_argument("--plot", metavar="FILE", help="draw the first result (.png, .svg, .pdf)")
-    predict.add_argument("--dtype", default="auto", help="dtype policy (default: auto)")
-    predict.add_argument("--verbose", action="store_true", help="show TensorFlow's messages too")
-    _hub_options(predict)
+    run.add_argument(
+        "-i", "--input", action="append", default=[], metavar="FILE", help="read it; - is stdin"
+    )
+    run.add_argument(
+        "-o",
+        "--output",
+        metavar="PATH",
+        help="a file, written whole or not at all; a folder for the table of a model of proteins",
+    )
+    run.add_argument("--plot", metavar="FILE", help="draw the first result (.png, .svg, .pdf)")
+    run.add_argument("--dtype", default="auto", help="dtype policy (default: auto)")
+    run.add_argument("--verbose", action="store_true", help="show TensorFlow's messages too")
+    proteins = run.add_argument_group("models that read proteins")
+    proteins.add_argument(
+        "--resume", action="store_true", help="go on with the unfinished table in the folder -o"
+    )
+    proteins.add_argument(
+        "--skip-invalid",
+        action="store_true",
+        help="leave out records that cannot be read, and report them at the end",
+    )
+    _hub_options(run)
 
     verify = command("verify", _verify, "Check every file of models or checkpoint folders.")
     verify.add_argument("names", nargs="*", help="names, folders, hf:// (default: all bundled)")
@@ -121,23 +171,16 @@ def _hub_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--offline", action="store_true", help="use the cache alone")
 
 
-def _located(options: argparse.Namespace) -> dict[str, Any]:
-    return {
-        "revision": options.revision,
-        "cache_dir": options.cache_dir,
-        "local_files_only": options.offline,
-    }
-
-
 def _list(options: argparse.Namespace) -> None:
     names = rnnzoo.list_models(options.pattern, options.task)
     known = registry.entries()
     rows = [_row(name, known[name]) for name in names]
-    if options.json:
+    if options.json and rows:
         print(json.dumps(rows, indent=1, ensure_ascii=False))
         return
     if not rows:
-        raise InputError(f"no model matches {options.pattern!r}; `rnnzoo list` names all of them")
+        task = f" of the task {options.task!r}" if options.task else ""
+        raise InputError(f"no model{task} matches {options.pattern!r}; see `rnnzoo list`")
     width = max(len(name) for name in names)
     for row in rows:
         size = f"{row['parameters'] / 1e6:.1f} M" if row["parameters"] else ""
@@ -176,14 +219,16 @@ def _verify(options: argparse.Namespace) -> None:
     results, failure = [], None
     for name in names:
         try:
-            checkpoint = registry.locate(name, **_located(options))
+            checkpoint = registry.locate(name, **located(options))
             results.append({"name": name, "ok": True, "files": len(checkpoint.files) + 1})
         except RnnzooError as error:
             failure = failure or error
             results.append({"name": name, "ok": False, "error": str(error)})
         if not options.json:
             row = results[-1]
-            print(f"{name}: {row['files']} files, all whole" if row["ok"] else f"{name}: BROKEN")
+            print(f"{name}: {row['files']} files, all whole" if row["ok"] else f"{name}: NOT whole")
+            if not row["ok"] and row["error"] != str(failure):  # the first is printed at the end
+                print(f"rnnzoo: {row['error']}", file=sys.stderr)
     if options.json:
         print(json.dumps(results, indent=1, ensure_ascii=False))
     if failure is not None:
@@ -191,184 +236,9 @@ def _verify(options: argparse.Namespace) -> None:
 
 
 def _download(options: argparse.Namespace) -> None:
-    checkpoint = registry.locate(options.name, **_located(options))
+    checkpoint = registry.locate(options.name, **located(options))
     if options.json:
         size = sum(file.size for file in checkpoint.files.values())
         print(json.dumps({"folder": str(checkpoint.folder), "bytes": size}))
     else:
         print(checkpoint.folder)
-
-
-# --- predict -------------------------------------------------------------------------------
-
-
-def _predict(options: argparse.Namespace) -> None:
-    choices, texts = _model_options(options.extra)
-    options.inputs += texts
-    if options.plot:
-        _check_plot(options.plot)
-    inputs, per_line = _read_inputs(options)
-    with _quiet(options.verbose):
-        model = rnnzoo.load(options.name, dtype=options.dtype, **_located(options))
-        with _writer(options.output) as out:
-            first = _predict_all(model, inputs, per_line, choices, options, out)
-        if options.plot:
-            if first is None:
-                raise InputError("there was no input, so there is nothing to plot")
-            try:
-                first.plot().figure.savefig(options.plot, dpi=150)
-            except OSError as error:
-                raise InputError(f"cannot write {options.plot}: {error.strerror}") from error
-
-
-def _check_plot(path: str) -> None:
-    """Refuse a picture that could not be written before anything is computed."""
-    try:
-        from matplotlib.backend_bases import FigureCanvasBase
-    except ImportError as error:
-        raise MissingDependencyError("--plot", "matplotlib", "plot") from error
-    known = FigureCanvasBase.get_supported_filetypes()
-    if Path(path).suffix.removeprefix(".").lower() not in known:
-        raise InputError(f"--plot {path}: the ending must be one of {', '.join(sorted(known))}")
-    if not Path(path).resolve().parent.is_dir():
-        raise InputError(f"--plot {path}: there is no such folder")
-
-
-def _predict_all(
-    model: Any,
-    inputs: list[str],
-    per_line: bool,
-    choices: dict[str, Any],
-    options: argparse.Namespace,
-    out: TextIO,
-) -> Any:
-    """Write a result for each input as soon as its chunk is done; returns the first."""
-    import tqdm
-
-    first = None
-    hidden = None if len(inputs) > _CHUNK else True
-    with tqdm.tqdm(
-        total=len(inputs), unit="line", disable=hidden, leave=False, file=sys.stderr
-    ) as bar:
-        for begin in range(0, len(inputs), _CHUNK):
-            chunk = inputs[begin : begin + _CHUNK]
-            for result in model.predict(chunk, verbose=0, **choices):
-                first = result if first is None else first
-                if options.json:
-                    print(json.dumps(result.to_dict(), ensure_ascii=False), file=out)
-                else:
-                    text = str(result)
-                    print(" ".join(text.splitlines()) if per_line else text, file=out)
-            out.flush()
-            bar.update(len(chunk))
-    return first
-
-
-def _model_options(extra: list[str]) -> tuple[dict[str, Any], list[str]]:
-    """`--beam-size 10 --temperature=0.7` as keyword arguments; other words are inputs."""
-    choices: dict[str, Any] = {}
-    texts = []
-    words = iter(extra)
-    for word in words:
-        if not word.startswith("--"):
-            texts.append(word)
-            continue
-        name, equals, value = word[2:].partition("=")
-        if not equals:
-            found = next(words, None)
-            if found is None:
-                raise InputError(f"option {word} needs a value")
-            value = found
-        name = name.replace("-", "_")
-        if name in ("inputs", "verbose", ""):
-            raise InputError(f"{word} is not an option of the model")
-        try:
-            choices[name] = json.loads(value)
-        except ValueError:
-            choices[name] = value
-    return choices, texts
-
-
-def _read_inputs(options: argparse.Namespace) -> tuple[list[str], bool]:
-    """The inputs, and whether they are lines of files (one result a line)."""
-    if options.inputs and options.input:
-        raise InputError("give texts or --input files, not both")
-    if options.inputs:
-        return options.inputs, False
-    lines: list[str] = []
-    for name in options.input or ["-"]:
-        try:
-            raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-            text = raw.decode("utf-8-sig")
-            lines += (
-                [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
-                if text
-                else []
-            )
-        except OSError as error:
-            raise InputError(f"cannot read {name}: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise InputError(
-                f"{name} is not UTF-8 text (byte {error.start}): convert it, for example with iconv"
-            ) from error
-    return lines, True
-
-
-@contextlib.contextmanager
-def _writer(path: str | None) -> Iterator[TextIO]:
-    """Standard output; a device or pipe; or a file that appears only when it is complete."""
-    if path is None:
-        yield sys.stdout
-        return
-    target = Path(path).resolve()
-    try:
-        if target.exists() and not target.is_file() and not target.is_dir():
-            with target.open("w", encoding="utf-8") as file:
-                yield file
-            return
-        if target.is_dir():
-            raise IsADirectoryError(21, "it is a folder")
-        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-        try:
-            with partial.open("x", encoding="utf-8") as file:
-                yield file
-            if target.exists():
-                shutil.copymode(target, partial)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-@contextlib.contextmanager
-def _quiet(verbose: bool) -> Iterator[None]:
-    """Keep TensorFlow's native messages off standard error; show them if something unforeseen
-    happens. Python's own messages still get there."""
-    if verbose:
-        yield
-        return
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    kept, python_stderr = os.dup(2), sys.stderr
-    with tempfile.TemporaryFile() as native, open(kept, "w", closefd=True) as visible:
-        os.dup2(native.fileno(), 2)
-        sys.stderr = visible
-        try:
-            yield
-        except (RnnzooError, KeyboardInterrupt, BrokenPipeError):
-            raise
-        except BaseException:
-            native.seek(0)
-            visible.write(native.read().decode(errors="replace"))
-            raise
-        finally:
-            visible.flush()
-            os.dup2(kept, 2)
-            sys.stderr = python_stderr
-
-
-if __name__ == "__main__":
-    sys.exit(main())

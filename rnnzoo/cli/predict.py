@@ -1,0 +1,134 @@
+"""`rnnzoo predict`: options of the model, what to read, what to write.
+
+What a command reads follows from the model: lines of text (here), or proteins
+(`rnnzoo.cli.proteins`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, TextIO
+
+from rnnzoo import registry
+from rnnzoo.cli.options import located, model_options
+from rnnzoo.cli.proteins import predict_proteins
+from rnnzoo.cli.terminal import quiet, read_standard_input, writer
+from rnnzoo.errors import InputError, MissingDependencyError
+
+_CHUNK = 256
+
+
+def predict(options: argparse.Namespace) -> None:
+    """Run a model on what the command line names."""
+    choices, texts = model_options(options.extra)
+    options.inputs += texts
+    if options.inputs and options.input:
+        raise InputError("give inputs or --input files, not both")
+    if options.plot:
+        _check_plot(options.plot)
+    messages: list[str] = []
+    with quiet(options.verbose):
+        model = registry.load(options.name, dtype=options.dtype, **located(options))
+        by_kind = {"lines": _predict_lines, "proteins": predict_proteins}
+        first = by_kind[model.raw_kind](model, choices, options, messages)
+        if options.plot:
+            if first is None:
+                raise InputError("nothing was predicted in this run, so nothing is plotted")
+            try:
+                with warnings.catch_warnings():
+                    warnings.filterwarnings("ignore", "Glyph")  # of scripts the font lacks
+                    first.plot().figure.savefig(options.plot, dpi=150)
+            except OSError as error:
+                raise InputError(f"cannot write {options.plot}: {error.strerror}") from error
+    for message in messages:
+        print(f"rnnzoo: {message}", file=sys.stderr)
+
+
+def _check_plot(path: str) -> None:
+    """Refuse a picture that could not be written before anything is computed."""
+    try:
+        from matplotlib.backend_bases import FigureCanvasBase
+    except ImportError as error:
+        raise MissingDependencyError("--plot", "matplotlib", "plot") from error
+    known = FigureCanvasBase.get_supported_filetypes()
+    if Path(path).suffix.removeprefix(".").lower() not in known:
+        raise InputError(f"--plot {path}: the ending must be one of {', '.join(sorted(known))}")
+    if not Path(path).resolve().parent.is_dir():
+        raise InputError(f"--plot {path}: there is no such folder")
+
+
+# --- lines of text -------------------------------------------------------------------------
+
+
+def _predict_lines(
+    model: Any, choices: dict[str, Any], options: argparse.Namespace, messages: list[str]
+) -> Any:
+    """Write a result for each text or line; returns the first."""
+    for name in ("resume", "skip_invalid"):
+        if getattr(options, name):
+            raise InputError(f"--{name.replace('_', '-')} is for models that read proteins")
+    inputs, per_line = _read_inputs(options)
+    with writer(options.output) as out:
+        return _predict_all(model, inputs, per_line, choices, options, out)
+
+
+def _predict_all(
+    model: Any,
+    inputs: list[str],
+    per_line: bool,
+    choices: dict[str, Any],
+    options: argparse.Namespace,
+    out: TextIO,
+) -> Any:
+    """Write a result for each input as soon as its chunk is done; returns the first."""
+    import tqdm
+
+    first = None
+    many = len(inputs) > _CHUNK
+    hidden = None if many else True
+    with tqdm.tqdm(
+        total=len(inputs), unit="line", disable=hidden, leave=False, file=sys.stderr
+    ) as bar:
+        for begin in range(0, len(inputs), _CHUNK):
+            chunk = inputs[begin : begin + _CHUNK]
+            for result in model.predict(chunk, verbose=0 if many else "auto", **choices):
+                first = result if first is None else first
+                if options.json:
+                    print(json.dumps(result.to_dict(), ensure_ascii=False), file=out)
+                elif per_line:
+                    print(" ".join(str(result).splitlines()), file=out)
+                elif choices.get("num_hypotheses", 1) == 1:
+                    print(result, file=out)
+                else:
+                    for hypothesis in result.hypotheses:
+                        print(hypothesis, file=out)
+            out.flush()
+            bar.update(len(chunk))
+    return first
+
+
+def _read_inputs(options: argparse.Namespace) -> tuple[list[str], bool]:
+    """The inputs, and whether they are lines of files (one result a line)."""
+    if options.inputs:
+        return options.inputs, False
+    lines: list[str] = []
+    for name in options.input or ["-"]:
+        try:
+            raw = read_standard_input() if name == "-" else Path(name).read_bytes()
+            text = raw.decode("utf-8-sig")
+            lines += (
+                [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+                if text
+                else []
+            )
+        except OSError as error:
+            raise InputError(f"cannot read {name}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"{name} is not UTF-8 text (byte {error.start}): convert it, for example with iconv"
+            ) from error
+    return lines, True

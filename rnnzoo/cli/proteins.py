@@ -1,0 +1,111 @@
+"""`rnnzoo predict` for models that read proteins: sequences, FASTA, a folder for the table."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rnnzoo import registry
+from rnnzoo.cli.options import located
+from rnnzoo.cli.terminal import standard_input
+from rnnzoo.config import choose_options
+from rnnzoo.errors import InputError
+
+_SHOWN = 20
+_SHORT = 30
+
+
+def predict_proteins(
+    model: Any, choices: dict[str, Any], options: argparse.Namespace, messages: list[str]
+) -> Any:
+    """Write a result for each protein; returns the first of this run.
+
+    What a person should be told at the end is put into `messages`.
+    """
+    if options.resume and not options.output:
+        raise InputError("--resume goes on with the table in a folder: name it by -o")
+    skipped: list[InputError] | None = [] if options.skip_invalid else None
+    batch_size = choices.pop("batch_size", None)
+    choose_options(model.decoding, choices)  # before anything is read or written
+    proteins = model.preprocessor.proteins(_inputs(options), skipped)
+    first_protein = next(proteins, None)
+    if first_protein is None:
+        raise (skipped or [InputError("there is no protein to read")])[0]
+    proteins = itertools.chain([first_protein], proteins)
+    if options.output:
+        first = _into_folder(model, proteins, batch_size, choices, options, messages)
+    else:
+        first = None
+        for found in model.stream(proteins, batch_size, "auto", None, **choices):
+            first = found if first is None else first
+            print(
+                json.dumps(found.to_dict(), ensure_ascii=False) if options.json else _row(found),
+                flush=True,
+            )
+    messages += [f"left out: {error}" for error in (skipped or [])[:_SHOWN]]
+    if skipped and len(skipped) > _SHOWN:
+        messages.append(f"left out: {len(skipped) - _SHOWN:,} more")
+    return first
+
+
+def _row(found: Any) -> str:
+    """Id, location, its likelihood, and membrane-bound or soluble, tabs between."""
+    cells = [found.name, found.location, f"{found.likelihoods[found.location]:.4f}"]
+    if found.membrane is not None:
+        cells.append("membrane-bound" if found.membrane_bound else "soluble")
+    return "\t".join(cells)
+
+
+def _inputs(options: argparse.Namespace) -> Iterable[Any]:
+    """What the command line names, one after the other, each read when its turn comes."""
+    from rnnzoo.deeploc.fasta import stream_fasta
+
+    words = options.inputs or ([] if options.input else ["-"])
+    for word in words:
+        if word.isalpha() and word.islower() and len(word) < _SHORT and not Path(word).is_file():
+            raise InputError(
+                f"there is no file {word!r}; if it is a sequence, write it in upper case"
+            )
+    for word in [*words, *map(Path, options.input)]:
+        if str(word) == "-":
+            yield from stream_fasta(standard_input(), "standard input")
+        else:
+            yield word
+
+
+def _into_folder(
+    model: Any,
+    proteins: Iterator[Any],
+    batch_size: Any,
+    choices: dict[str, Any],
+    options: argparse.Namespace,
+    messages: list[str],
+) -> Any:
+    from rnnzoo.deeploc.table import CSVFormat, JSONLinesFormat, ResultTable
+
+    locations = model.preprocessor.config.locations
+    form = JSONLinesFormat() if options.json else CSVFormat(locations, model.config.membrane)
+    made_by = {
+        "model": options.name,
+        "fingerprint": registry.locate(options.name, **located(options)).config.fingerprint,
+        "dtype": model.dtype_policy.name,
+        "options": choices,
+    }
+    first = None
+    try:
+        with ResultTable(options.output, form, made_by, options.resume) as table:
+            for found in model.stream(table.rest(proteins), batch_size, "auto", None, **choices):
+                first = found if first is None else first
+                table.write(found)
+            print(table.finish())
+    except KeyboardInterrupt:
+        print("rnnzoo: the rows so far are kept; go on by --resume", file=sys.stderr)
+        raise
+    if first is None:
+        messages.append("the table was complete")
+    return first
