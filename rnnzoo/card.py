@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from typing import Any
 
-from rnnzoo.manifest import Entry
+from rnnzoo.manifest import Entry, TableRecord
 
 _PIPELINES = {"translation": "translation"}
+_MANY = 6
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -19,6 +21,12 @@ class Card:
     ----------
     entry : Entry
         The manifest's record that the card was written from.
+
+    Examples
+    --------
+    >>> import rnnzoo
+    >>> print(rnnzoo.info("seq2seq-en-fr").markdown().splitlines()[0])
+    # seq2seq-en-fr
     """
 
     entry: Entry
@@ -54,6 +62,9 @@ class Card:
         if e.papers:
             parts.append("## Papers\n\n" + "\n".join(f"- {paper}" for paper in e.papers))
         parts.append("## Measured\n\n" + metrics_table(e))
+        parts += [_table(table) for table in e.tables]
+        if e.notes:
+            parts.append("## What was seen\n\n" + "\n".join(f"- {note}" for note in e.notes))
         training = "\n".join(f"- {key}: {_shown(value)}" for key, value in e.recipe.items())
         parts.append(f"## Training\n\n{training}")
         parts.append("## Data\n\n" + "\n".join(_data_line(d) for d in e.data))
@@ -101,7 +112,9 @@ def _usage(entry: Entry) -> str:
 
 def _shown(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{k} {v}" for k, v in value.items())
+        return ", ".join(f"{k} {_shown(v)}" for k, v in value.items())
+    if isinstance(value, (list, tuple)):
+        return "; ".join(map(_shown, value))
     return f"{value:,}" if type(value) is int and value > 9999 else str(value)
 
 
@@ -112,20 +125,70 @@ def _data_line(data: Any) -> str:
 
 
 def metrics_table(entry: Entry) -> str:
-    """The measured figures, a row for each data set and split, a column for each metric."""
+    """The measured figures: a row for each data set and split and a column for each metric, or,
+    where metrics are many, the other way round."""
     metrics = list(dict.fromkeys(m.metric for m in entry.metrics))
-    rows: dict[tuple[str, str, str], dict[str, float]] = {}
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    rows: dict[tuple[str, str], int] = {}
     for m in entry.metrics:
         notes = [m.split, *(f"{k} {v}" for k, v in m.options.items())]
         if m.weights != "shipped":
             notes.append(f"weights: {m.weights}")
-        rows.setdefault((m.data, ", ".join(notes), f"{m.rows:,}"), {})[m.metric] = m.value
+        place = (m.data, ", ".join(notes))
+        count = rows.setdefault(place, m.rows)
+        value = f"{m.value:.{_decimals(entry, m.metric)}f}"
+        if m.rows != count:
+            value += f" (on {m.rows:,})"
+        cells.setdefault(place, {})[m.metric] = value
+    if len(metrics) > _MANY:
+        heads = ["", *(f"{data}, {notes}" for data, notes in cells)]
+        body = [["rows", *(f"{count:,}" for count in rows.values())]]
+        body += [[m, *(values.get(m, "") for values in cells.values())] for m in metrics]
+        left = 1
+    else:
+        heads = ["data", "split", "rows", *metrics]
+        body = [
+            [*place, f"{rows[place]:,}", *(values.get(m, "") for m in metrics)]
+            for place, values in cells.items()
+        ]
+        left = 2
+    return _markdown_table(heads, body, left) + _signatures(entry)
+
+
+def _markdown_table(heads: Sequence[Any], body: Sequence[Sequence[Any]], left: int) -> str:
+    """A Markdown table whose first `left` columns are text, the others numbers."""
+    rule = "|" + "---|" * left + "--:|" * (len(heads) - left)
+    lines = ["| " + " | ".join(map(str, row)) + " |" for row in (heads, *body)]
+    return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def _decimals(entry: Entry, metric: str) -> int:
+    """As many decimals as the most exact of the figures that are computed alike has."""
+    of_metric = {m.signature for m in entry.metrics if m.metric == metric}
+    texts = [str(m.value) for m in entry.metrics if m.signature in of_metric]
+    return max(len(text.partition(".")[2]) for text in texts)
+
+
+def _signatures(entry: Entry) -> str:
+    """How the figures were computed; a second signature of a metric says for which rows."""
+    splits: dict[tuple[str, str], list[str]] = {}
+    for m in entry.metrics:
+        if m.signature:
+            splits.setdefault((m.metric, m.signature), []).append(f"{m.data}, {m.split}")
+    by_signature: dict[str, list[str]] = {}
+    first: set[str] = set()
+    for (metric, signature), places in splits.items():
+        where = "" if metric not in first else f" ({'; '.join(dict.fromkeys(places))})"
+        first.add(metric)
+        by_signature.setdefault(signature, []).append(metric + where)
     lines = [
-        "| data | split | rows | " + " | ".join(metrics) + " |",
-        "|---|---|--:|" + "--:|" * len(metrics),
+        f"{', '.join(metrics) if len(metrics) <= _MANY else 'All'}: `{signature}`"
+        for signature, metrics in by_signature.items()
     ]
-    for names, values in rows.items():
-        cells = [f"{values[m]:g}" if m in values else "" for m in metrics]
-        lines.append("| " + " | ".join([*names, *cells]) + " |")
-    signatures = dict.fromkeys(f"{m.metric}: `{m.signature}`" for m in entry.metrics if m.signature)
-    return "\n".join(lines) + ("\n\n" + "  \n".join(signatures) if signatures else "")
+    return "\n\n" + "  \n".join(lines) if lines else ""
+
+
+def _table(table: TableRecord) -> str:
+    """A measured table as Markdown."""
+    title = f"{table.title[:1].upper()}{table.title[1:]} ({table.data}, {table.split}):"
+    return f"{title}\n\n{_markdown_table(table.columns, table.cells, 1)}"

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,8 @@ def _canonical(files: Mapping[str, FileRecord], version: int = FORMAT_VERSION) -
     return (text + "\n").encode()
 
 
-def _read_json(path: Path) -> Any:
+def _read_json(path: Path) -> tuple[Any, bytes]:
+    """What a JSON file holds, and its bytes."""
     try:
         if not path.is_file():
             raise CheckpointError(
@@ -102,7 +103,8 @@ def _read_json(path: Path) -> Any:
             )
         if path.stat().st_size > _MAX_JSON:
             raise CheckpointError(f"{path} is larger than {_MAX_JSON:,} bytes: not one of ours")
-        return json.loads(path.read_bytes())
+        content = path.read_bytes()
+        return json.loads(content), content
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
@@ -127,7 +129,7 @@ def read_file_list(path: Path) -> dict[str, FileRecord]:
     CheckpointError
         If it is not one; `CorruptedFileError` if a byte of it was changed.
     """
-    raw = _read_json(path)
+    raw, content = _read_json(path)
     if not isinstance(raw, dict) or not isinstance(raw.get("files"), dict):
         raise CheckpointError(f"{path}: expected an object with 'format_version' and 'files'")
     _check_version(raw.get("format_version"), path)
@@ -140,7 +142,7 @@ def read_file_list(path: Path) -> dict[str, FileRecord]:
             files[name] = read_record(FileRecord, fields, f"{path}, file {name!r}")
         except ManifestError as error:
             raise CheckpointError(f"{error}. {RESTORE}") from error
-    if path.read_bytes() != _canonical(files, raw["format_version"]):
+    if content != _canonical(files, raw["format_version"]):
         raise CorruptedFileError(path, "its canonical form", "other bytes", RESTORE)
     for name in (CONFIG, WEIGHTS):
         if name not in files:
@@ -195,6 +197,13 @@ def verify_folder(folder: Path) -> dict[str, FileRecord]:
     return files
 
 
+def is_checkpoint_folder(folder: Path) -> bool:
+    """Whether there is a folder, or what a stopped save put aside of it."""
+    return folder.is_dir() or bool(
+        folder.name and not folder.exists() and _previous(folder).is_dir()
+    )
+
+
 def open_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint:
     """Verify a checkpoint folder and read its config.
 
@@ -207,12 +216,15 @@ def open_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint:
         Or one of its kinds, if the folder is not whole.
     """
     folder = Path(folder)
-    if not folder.exists() and folder.name and _previous(folder).is_dir():
-        folder = _previous(folder)
-    if not folder.is_dir():
-        raise CheckpointError(f"{folder} is not a folder: expected a checkpoint folder")
+    try:
+        if not is_checkpoint_folder(folder):
+            raise CheckpointError(f"{folder} is not a folder: expected a checkpoint folder")
+        if not folder.is_dir():
+            folder = _previous(folder)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"cannot open {str(folder)[:200]}: {error}") from error
     files = verify_folder(folder)
-    raw = _read_json(folder / CONFIG)
+    raw, _ = _read_json(folder / CONFIG)
     if isinstance(raw, dict):
         _check_version(raw.get("format_version"), folder / CONFIG)
     return Checkpoint(folder, read_config(Config, raw, str(folder / CONFIG)), files)
@@ -289,7 +301,8 @@ def _write_folder(folder: Path, contents: Mapping[str, bytes]) -> Checkpoint:
             _previous(folder).rename(folder)
         kept = _kept_files(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        building = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+        building.mkdir()
         files = {}
         for name, content in contents.items():
             _write_synced(building / name, content)
@@ -301,22 +314,15 @@ def _write_folder(folder: Path, contents: Mapping[str, bytes]) -> Checkpoint:
                 raise CheckpointError(f"{folder / name} is not the checkpoint's own: move it first")
             (building / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(folder / name, building / name, follow_symlinks=False)
-        building.chmod(0o777 & ~_umask())
         _swap(building, folder)
     except OSError as error:
         raise CheckpointError(
-            f"cannot write {folder}: {error.strerror or error}. What was there is untouched."
+            f"cannot write {folder}: {error.strerror or error}. This save changed nothing there."
         ) from error
     finally:
         if building is not None:
             shutil.rmtree(building, ignore_errors=True)
     return open_checkpoint(folder)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _kept_files(folder: Path) -> list[str]:
@@ -325,6 +331,10 @@ def _kept_files(folder: Path) -> list[str]:
         return []
     if not folder.is_dir():
         raise CheckpointError(f"{folder} is a file: name a folder to save into")
+    if not (folder / FILES).is_file() and next(folder.iterdir(), None) is not None:
+        raise CheckpointError(
+            f"{folder} holds other files and no checkpoint: name a new or an empty folder"
+        )
     present = [
         path.relative_to(folder).as_posix()
         for path in sorted(folder.rglob("*"))
@@ -332,10 +342,6 @@ def _kept_files(folder: Path) -> list[str]:
     ]
     if not present:
         return []
-    if FILES not in present:
-        raise CheckpointError(
-            f"{folder} holds other files and no checkpoint: name a new or an empty folder"
-        )
     try:
         listed = set(read_file_list(folder / FILES))
     except CheckpointError:  # a broken list: what it cannot name is kept, but for the usual files

@@ -8,11 +8,14 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from rnnzoo.errors import ConfigError, InputError
 
 
 def check_types(config: Any) -> None:
-    """Compare a config's values with its annotations (`int`, `float`, `bool`, `str`).
+    """Compare a config's values with its annotations: `int`, `float`, `bool`, `str` and tuples of
+    `int` or `str`. NumPy's numbers are taken as Python's, lists (as JSON has them) as tuples.
 
     Raises
     ------
@@ -22,19 +25,33 @@ def check_types(config: Any) -> None:
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         kinds = str(field.type).split(" | ")
+        if isinstance(value, list) and any(kind.startswith("tuple") for kind in kinds):
+            value = tuple(value)
+            object.__setattr__(config, field.name, value)  # the dataclasses are frozen
         if value is None and "None" in kinds:
             continue
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if isinstance(value, np.generic):
+            value = value.item()
+            object.__setattr__(config, field.name, value)
+        whole = isinstance(value, int) and not isinstance(value, bool)
         fits = {
-            "int": number and isinstance(value, int),
-            "float": number and math.isfinite(value),
+            "int": whole,
+            "float": whole or (isinstance(value, float) and math.isfinite(value)),
             "bool": isinstance(value, bool),
             "str": isinstance(value, str),
+            "tuple[int, ...]": isinstance(value, tuple) and all(type(v) is int for v in value),
+            "tuple[str, ...]": isinstance(value, tuple) and all(type(v) is str for v in value),
         }
         if not any(fits.get(kind, False) for kind in kinds):
-            words = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+            words = {
+                "int": "a whole number",
+                "float": "a number",
+                "bool": "true or false",
+                "tuple[int, ...]": "a list of whole numbers",
+                "tuple[str, ...]": "a list of texts",
+            }
             expected = " or ".join(words.get(kind, "a text") for kind in kinds if kind != "None")
-            raise ValueError(f"{field.name} must be {expected}, got {value!r}")
+            raise ValueError(f"{field.name} must be {expected}, got {value!r:.40}")
 
 
 def check_range(config: Any, **ranges: tuple[float, float]) -> None:
@@ -48,7 +65,7 @@ def check_range(config: Any, **ranges: tuple[float, float]) -> None:
     for name, (low, high) in ranges.items():
         value = getattr(config, name)
         if not low <= value <= high:
-            raise ValueError(f"{name} must be from {low:,} to {high:,}, got {value!r}")
+            raise ValueError(f"{name} must be from {low:,} to {high:,}, got {value!r:.40}")
 
 
 def read_config(kind: type[Any], fields: Any, where: str) -> Any:

@@ -110,6 +110,23 @@ class MetricRecord:
 
 
 @dataclasses.dataclass(frozen=True)
+class TableRecord:
+    """A measured table, such as a confusion matrix; otherwise as `MetricRecord`.
+
+    `cells` holds a row for each line of the table, texts or numbers.
+    """
+
+    title: str
+    data: str
+    split: str
+    columns: tuple[str, ...]
+    cells: tuple[tuple[str | int | float, ...], ...]
+    command: str
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    weights: str = "shipped"
+
+
+@dataclasses.dataclass(frozen=True)
 class GoldenRecord:
     """An input and the output that the shipped weights give for it, as `to_dict` has it."""
 
@@ -148,6 +165,8 @@ class Entry:
     languages: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
     papers: tuple[str, ...] = ()
+    tables: tuple[TableRecord, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:

@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from rnnzoo import hub
 from rnnzoo.card import Card
-from rnnzoo.checkpoint import Checkpoint, open_checkpoint
+from rnnzoo.checkpoint import Checkpoint, is_checkpoint_folder, open_checkpoint
 from rnnzoo.errors import CheckpointError, ConfigError, InputError, UnknownModelError
 from rnnzoo.manifest import NAME, Entry, package_manifest
 
 if TYPE_CHECKING:
     from rnnzoo.task import Task
 
-_FAMILIES: dict[str, str | type] = {"seq2seq": "rnnzoo.seq2seq.task:Seq2SeqTranslator"}
+_FAMILIES: dict[str, str | type] = {
+    "deeploc": "rnnzoo.deeploc.task:ProteinLocalizer",
+    "seq2seq": "rnnzoo.seq2seq.task:Seq2SeqTranslator",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,7 +206,7 @@ def locate(
 
 def _is_folder(text: str) -> bool:
     try:
-        return Path(text).is_dir()
+        return is_checkpoint_folder(Path(text))
     except (OSError, ValueError):
         return False
 
@@ -243,7 +246,8 @@ def load(
     Parameters
     ----------
     name : str or path
-        A registered name, a checkpoint folder, or `hf://organisation/name[@revision]`.
+        A registered name, a checkpoint folder, `hf://organisation/name[@revision]`, or a `.keras`
+        file that a model was saved to, which takes no other argument.
     dtype : str
         "auto" (float32 on a CPU, mixed float16 on a GPU with tensor cores), or a Keras dtype
         policy such as "mixed_bfloat16".
@@ -283,7 +287,28 @@ def load(
     """
     from rnnzoo import precision
 
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    if backend != "tensorflow":
+        raise InputError(
+            f"rnnzoo runs on Keras' TensorFlow backend; KERAS_BACKEND is {backend!r}: unset it"
+        )
+    if isinstance(name, (str, os.PathLike)) and os.fspath(name).endswith(".keras"):
+        return _load_keras_file(os.fspath(name))
     if dtype not in precision.POLICIES:
         precision.resolve(dtype)
     opened = locate(name, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
     return family_class(opened.config.family).from_checkpoint(opened, dtype, weights, overrides)
+
+
+def _load_keras_file(path: str) -> Task:
+    """A model from Keras' own format, whose classes have to be known before it is read."""
+    if not Path(path).is_file():
+        raise CheckpointError(f"there is no file {path}")
+    for family in _FAMILIES:
+        family_class(family)
+    import keras
+
+    try:
+        return keras.saving.load_model(path)
+    except (ValueError, TypeError, OSError) as error:
+        raise CheckpointError(f"{path} is not a model that Keras can read: {error}") from error

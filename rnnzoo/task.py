@@ -15,8 +15,10 @@ import tensorflow as tf
 
 from rnnzoo import checkpoint
 from rnnzoo.checkpoint import Checkpoint
+from rnnzoo.config import choose_options
 from rnnzoo.errors import CheckpointError, InputError, WeightsError
 
+MAX_PARAMETERS = 2**30
 Path = str | os.PathLike[str]
 
 
@@ -25,10 +27,12 @@ class Task(keras.Model, abc.ABC):
 
     A `keras.Model`: `summary`, `compile`, callbacks and `.keras` files work on it as usual.
     `network` is the plain functional model, `preprocessor` turns raw input into its tensors,
-    `decoding` holds the defaults of the options that `predict` takes.
+    `decoding` holds the defaults of the options that `predict` takes. `raw_kind` tells the command
+    line what to read: "lines" of text, or "proteins".
     """
 
     family: ClassVar[str]
+    raw_kind: ClassVar[str] = "lines"
     network: keras.Model
     preprocessor: Any
     decoding: Any
@@ -52,6 +56,10 @@ class Task(keras.Model, abc.ABC):
         self, inputs: Any, batch_size: int | None = None, verbose: Any = "auto", **options: Any
     ) -> Any:
         """The family's result for one input, a list of them for several."""
+
+    @abc.abstractmethod
+    def check_pairs(self, pairs: list[tuple[Any, Any]]) -> None:
+        """Raise an `InputError` that names the first raw pair that cannot be trained on."""
 
     @abc.abstractmethod
     def training_batch(self, inputs: list[Any], targets: list[Any]) -> tuple[Any, Any, Any]:
@@ -125,6 +133,10 @@ class Task(keras.Model, abc.ABC):
         batch_size = kwargs.pop("batch_size", None) or 32
         shuffle = kwargs.pop("shuffle", True)
         if self._is_raw(x):
+            if kwargs.get("validation_split"):
+                raise InputError(
+                    "validation_split is for tensors: give raw pairs as validation_data=(x, y)"
+                )
             x, y = self._raw_batches(x, y, batch_size, shuffle), None
             shuffle = False
         validation = kwargs.get("validation_data")
@@ -159,11 +171,14 @@ class Task(keras.Model, abc.ABC):
             return isinstance(spec, tuple) and getattr(spec[0], "dtype", None) == tf.string
         if isinstance(x, np.ndarray):
             return x.dtype.kind in "OSU"
-        return isinstance(x, (list, tuple)) and not any(tf.is_tensor(part) for part in x)
+        if tf.is_tensor(x):
+            return x.dtype == tf.string
+        return isinstance(x, (str, list, tuple)) and not any(tf.is_tensor(part) for part in x)
 
     def _raw_batches(self, x: Any, y: Any, batch_size: int, shuffle: bool) -> tf.data.Dataset:
         """Raw pairs as padded batches, in a new order each epoch."""
         pairs, epochs = raw_pairs(x, y), itertools.count()
+        self.check_pairs(pairs)
 
         def batch(rows: Any) -> tuple[Any, Any, Any]:
             inputs, targets = zip(*(pairs[row] for row in rows), strict=True)
@@ -181,6 +196,11 @@ class Task(keras.Model, abc.ABC):
         )
         dataset = tf.data.Dataset.from_generator(epoch, output_signature=signature)
         return dataset.apply(tf.data.experimental.assert_cardinality(-(-len(pairs) // batch_size)))
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compile again as a `.keras` file says, its optimizer's state still to be loaded."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
 
     def save(
         self, filepath: Path, overwrite: bool = True, storage: str = "float32", **kwargs: Any
@@ -228,6 +248,38 @@ class Task(keras.Model, abc.ABC):
         return self.network.export(filepath, *args, **kwargs)
 
 
+def check_batch_size(batch_size: Any, default: int) -> int:
+    """A batch size, the family's own where none was named.
+
+    Raises
+    ------
+    InputError
+        If it is not a whole number above 0.
+    """
+    if batch_size is None:
+        return default
+    if not isinstance(batch_size, (int, np.integer)) or not 0 < batch_size < 2**31:
+        raise InputError(f"batch_size must be a whole number above 0, got {batch_size!r:.40}")
+    return int(batch_size)
+
+
+def choose_overrides(config: Any, overrides: Mapping[str, Any], allowed: tuple[str, ...]) -> Any:
+    """A network's config with the changes that `rnnzoo.load` was asked for.
+
+    Raises
+    ------
+    InputError
+        For a change that the family does not allow.
+    """
+    for name in overrides:
+        if name not in allowed:
+            raise InputError(
+                f"this model cannot be loaded with another {name!r}; what can be changed: "
+                f"{', '.join(allowed)}"
+            )
+    return choose_options(config, overrides)
+
+
 def _plain(value: Any) -> Any:
     value = value.numpy() if hasattr(value, "numpy") else value
     if not isinstance(value, bytes):
@@ -254,7 +306,15 @@ def raw_pairs(x: Any, y: Any) -> list[tuple[Any, Any]]:
     ------
     InputError
         If they differ in number, or there are none.
+
+    Examples
+    --------
+    >>> from rnnzoo.task import raw_pairs
+    >>> raw_pairs(["Yes.", "No."], ["Oui.", "Non."])
+    [('Yes.', 'Oui.'), ('No.', 'Non.')]
     """
+    if isinstance(x, str) or isinstance(y, str):
+        raise InputError("inputs and targets must be lists, also of one: fit([input], [target])")
     if y is None:
         if isinstance(x, tf.data.Dataset) and len(x.element_spec[0].shape):
             x = x.unbatch()
@@ -267,7 +327,7 @@ def raw_pairs(x: Any, y: Any) -> list[tuple[Any, Any]]:
             )
         pairs = [(_plain(s), _plain(t)) for s, t in zip(sources, targets, strict=True)]
     if not pairs:
-        raise InputError("there are no pairs to train on: x is empty")
+        raise InputError("there are no pairs of input and target: x is empty")
     return pairs
 
 
@@ -280,6 +340,12 @@ def raw_inputs(inputs: Any, single: type | tuple[type, ...] = str) -> tuple[list
     ------
     InputError
         If `inputs` is none of these.
+
+    Examples
+    --------
+    >>> from rnnzoo.task import raw_inputs
+    >>> raw_inputs("Yes."), raw_inputs(["Yes."])
+    ((['Yes.'], True), (['Yes.'], False))
     """
     if isinstance(inputs, bytes) and str in (single if isinstance(single, tuple) else (single,)):
         raise InputError("got bytes: decode them first, for example with .decode('utf-8')")
@@ -295,6 +361,11 @@ def raw_inputs(inputs: Any, single: type | tuple[type, ...] = str) -> tuple[list
         rows: list[Any] = []
         for element in inputs:
             value = element[0] if isinstance(element, tuple) else element
+            if not tf.is_tensor(value) or value.dtype != tf.string:
+                raise InputError(
+                    "expected a tf.data.Dataset of strings, or of tuples that begin with one; "
+                    f"its elements are {inputs.element_spec}"
+                )
             rows += [_plain(v) for v in np.ravel(value.numpy())]
         return rows, False
     if isinstance(inputs, Iterable) and not isinstance(inputs, Mapping):

@@ -1,7 +1,7 @@
 """Weights on disk: safetensors, small, compared with the network before they are read.
 
-Matrices are stored as float32, float16, or int8 with a float32 scale for each output channel;
-vectors stay float32.
+Matrices and convolutions are stored as float32, float16, or int8 with a float32 scale for each
+output channel; vectors stay float32.
 """
 
 from __future__ import annotations
@@ -23,19 +23,21 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def quantize(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A matrix as int8 with a float32 scale for each output channel.
+    """A matrix or a convolution's kernel as int8 with a float32 scale for each output channel.
 
     The channel is the last axis of a kernel; of an embedding, which is taller than wide, it is
     the row. Symmetric, rounded to nearest, largest magnitude at 127.
     """
-    axis = 1 if array.shape[0] > 4 * array.shape[1] else 0
+    axis: tuple[int, ...] = tuple(range(array.ndim - 1))
+    if array.ndim == 2 and array.shape[0] > 4 * array.shape[1]:
+        axis = (1,)
     scale = np.abs(array).max(axis=axis, keepdims=True).astype(np.float32) / np.float32(127)
     scale[scale == 0] = 1
     return np.clip(np.rint(array / scale), -127, 127).astype(np.int8), scale
 
 
 def store_weights(weights: Mapping[str, np.ndarray], storage: str) -> dict[str, np.ndarray]:
-    """Weights as they are written: matrices in `storage`, small vectors in float32."""
+    """Weights as they are written: kernels in `storage`, vectors in float32."""
     if storage not in STORAGES:
         raise CheckpointError(f"storage must be one of {', '.join(STORAGES)}; got {storage!r}")
     stored: dict[str, np.ndarray] = {}
@@ -46,9 +48,9 @@ def store_weights(weights: Mapping[str, np.ndarray], storage: str) -> dict[str, 
             raise WeightsError(
                 f"weight {name!r} holds values that are not finite in {storage}: not saved"
             )
-        if storage == "int8" and array.ndim == 2:
+        if storage == "int8" and array.ndim >= 2:
             stored[name], stored[name + _SCALE] = quantize(array)
-        elif storage == "float16" and array.ndim == 2:
+        elif storage == "float16" and array.ndim >= 2:
             stored[name] = array.astype(np.float16)
         else:
             stored[name] = array
@@ -125,7 +127,9 @@ def _compare(path: Path, expected: Shapes, shapes: Shapes, dtypes: Mapping[str, 
             raise WeightsError(f"{path}: {name}: int8 and a scale ({name}{_SCALE}) go together")
     for name in scales:
         shape = expected.get(name.removesuffix(_SCALE), ())
-        per_channel = len(shape) == 2 and shapes[name] in ((1, shape[1]), (shape[0], 1))
+        channels = [(*(1,) * (len(shape) - 1), *shape[-1:])]
+        channels += [(shape[0], 1)] if len(shape) == 2 else []
+        per_channel = len(shape) >= 2 and shapes[name] in channels
         if not per_channel or dtypes[name] != "F32":
             raise WeightsError(
                 f"{path}: {name} has shape {shapes[name]} and dtype {dtypes[name]}; expected a "

@@ -70,8 +70,24 @@ os.environ.pop("HF_HUB_OFFLINE", None)
 import pytest  # noqa: E402
 
 import rnnzoo  # noqa: E402
+from rnnzoo.manifest import package_manifest  # noqa: E402
 
-NAMES = ["seq2seq-en-fr", "seq2seq-en-fr-sutskever"]
+NAMES = list(package_manifest().entries)
+TRANSLATORS = ["seq2seq-en-fr", "seq2seq-en-fr-sutskever"]
+INSULIN = (
+    "MALWMRLLPLLALLALWGPDPAAAFVNQHLCGSHLVEALYLVCGERGFFYTPKTRREAEDLQVGQVELGGGPGAGSLQPLALEGSLQKRGIVEQ"
+    "CCTSICSLYQLENYCN"
+)
+EXAMPLES = {
+    "seq2seq": [
+        "I am happy.",
+        "Where is the station?",
+        "",
+        "She has been learning French for three years and she likes it very much.",
+        "Yes.",
+    ],
+    "deeploc": [INSULIN, INSULIN[24:], "MSKL", INSULIN[::-1] * 11, "mkvlaagivglllaqwwg"],
+}
 
 
 @pytest.fixture(scope="session")
@@ -82,6 +98,18 @@ def hub_server() -> SimpleNamespace:
 
 @pytest.fixture(scope="session", params=NAMES)
 def released(request: pytest.FixtureRequest):
+    """Each released model in turn."""
+    return rnnzoo.load(request.param)
+
+
+@pytest.fixture
+def examples(released) -> list[str]:
+    """Raw inputs that its family takes, of varied length."""
+    return EXAMPLES[released.family]
+
+
+@pytest.fixture(scope="session", params=TRANSLATORS)
+def any_translator(request: pytest.FixtureRequest):
     """Each released translator in turn."""
     return rnnzoo.load(request.param)
 

@@ -6,6 +6,7 @@ import shutil
 import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -253,6 +254,11 @@ def test_weights_of_another_checkpoint_are_refused(folder):
         (lambda c: c["decoder"].update(beam_size=10**9), ConfigError, "beam_size"),
         (lambda c: c["network"].update(num_encoder_layers=10**6), ConfigError, "num_encoder"),
         (lambda c: c["network"].update(num_decoder_layers=1), WeightsError, "not expected"),
+        (lambda c: c["network"].update(vocab_size=10**400), ConfigError, "vocab_size"),
+        (lambda c: c["network"].update(dropout=10**400), ConfigError, "dropout"),
+        (lambda c: c["decoder"].update(seed=10**400), ConfigError, "seed"),
+        (lambda c: c["decoder"].update(temperature=1e-38), ConfigError, "temperature"),
+        (lambda c: c["preprocessor"].update(source_language="\ud800"), ConfigError, "language"),
     ],
 )
 def test_a_config_that_is_wrong_is_refused(folder, change, error, message):
@@ -279,6 +285,16 @@ def test_a_config_of_monstrous_size_allocates_nothing(folder):
 
 def test_a_vocabulary_that_is_none_is_refused(folder):
     (folder / "vocabulary.model").write_bytes(b"hello")
+    relist(folder)
+    with pytest.raises(CheckpointError, match="SentencePiece"):
+        rnnzoo.load(folder)
+
+
+def test_a_vocabulary_with_a_piece_that_is_no_text_is_refused(folder):
+    path = folder / "vocabulary.model"
+    content = path.read_bytes()
+    assert content.count(b"chat") >= 1
+    path.write_bytes(content.replace(b"chat", b"ch\xffat"[:4]))
     relist(folder)
     with pytest.raises(CheckpointError, match="SentencePiece"):
         rnnzoo.load(folder)
@@ -389,6 +405,32 @@ def test_a_process_killed_while_it_saves_leaves_a_checkpoint_that_loads(folder):
     assert done.returncode == 9
     assert not folder.exists()  # killed between the two moves
     assert rnnzoo.load(folder).family == "seq2seq"
+
+
+def test_what_a_stopped_save_put_aside_is_found_by_a_bare_name(folder, monkeypatch):
+    folder.rename(folder.with_name(f".{folder.name}.previous"))
+    monkeypatch.chdir(folder.parent)
+    assert rnnzoo.load(folder.name).family == "seq2seq"
+
+
+def test_a_path_that_no_system_takes_is_an_error_of_ours():
+    for path in ("/" + "x" * 5000, "/\0"):
+        with pytest.raises(CheckpointError, match=r"cannot open|not a folder"):
+            rnnzoo.load(path)
+
+
+def test_a_list_is_read_once(folder, monkeypatch):
+    """Another process may replace the folder between two reads."""
+    reads = []
+    real = Path.read_bytes
+
+    def counted(path):
+        reads.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", counted)
+    checkpoint.read_file_list(folder / "files.json")
+    assert reads == ["files.json"]
 
 
 def test_a_save_after_a_stopped_one_puts_things_right(tiny_saved, folder):

@@ -9,7 +9,8 @@ more by teacher forcing, all steps at once.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+import threading
+from typing import Any, NamedTuple, Self
 
 import keras
 import numpy as np
@@ -80,6 +81,8 @@ class DecodingOptions:
         )
         if self.top_p == 0:
             raise ValueError("top_p must be above 0 and at most 1, got 0")
+        if 0 < self.temperature < 1e-3:
+            raise ValueError(f"temperature must be 0 or at least 0.001, got {self.temperature!r}")
         if self.temperature == 0 and self.num_hypotheses > self.beam_size:
             raise ValueError(
                 f"num_hypotheses ({self.num_hypotheses}) must not exceed beam_size "
@@ -87,8 +90,40 @@ class DecodingOptions:
             )
 
 
+class _Form(NamedTuple):
+    """What the graph of a search is made for."""
+
+    samples: bool
+    beam: int
+    keep: int
+    covers: bool
+
+    @classmethod
+    def of(cls, options: DecodingOptions) -> Self:
+        samples = options.temperature > 0
+        return cls(
+            samples,
+            1 if samples else options.beam_size,
+            options.num_hypotheses,
+            options.coverage_penalty > 0,
+        )
+
+
+class _Numbers(NamedTuple):
+    """What goes into the graph as numbers."""
+
+    temperature: Any
+    top_p: Any
+    length_penalty: Any
+    coverage_penalty: Any
+
+    @classmethod
+    def of(cls, options: DecodingOptions) -> np.ndarray:
+        return np.array([getattr(options, name) for name in cls._fields], np.float32)
+
+
 class SequenceGenerator:
-    """Searches the target sequences of one network; compiled once for each set of options.
+    """Searches the target sequences of one network; compiled once for each form of search.
 
     Parameters
     ----------
@@ -119,7 +154,8 @@ class SequenceGenerator:
         self._encoder = network.get_layer("encoder")
         self._decoder = network.get_layer("decoder")
         self._pad_id = self._decoder.config.pad_id
-        self._compiled: dict[DecodingOptions, Any] = {}
+        self._compiled: dict[_Form, Any] = {}
+        self._lock = threading.Lock()
 
     def __call__(self, source: np.ndarray, options: DecodingOptions) -> dict[str, np.ndarray]:
         """Hypotheses of source tokens [batch, source], best first.
@@ -133,17 +169,21 @@ class SequenceGenerator:
             alignment : [batch, num_hypotheses, target, source], float32.
         """
         limits = self._limits(source, options)
-        arguments = [source.astype(np.int32), limits]
+        arguments = [source.astype(np.int32), limits, _Numbers.of(options)]
         if options.temperature > 0:
             arguments.append(self._draws(source, limits, options))
-        # what the graph depends on: limits and draws are its inputs
-        key = dataclasses.replace(options, max_length_factor=0.0, max_length_extra=1, seed=0)
-        if key not in self._compiled:
-            if len(self._compiled) >= _MAX_COMPILED:
-                self._compiled.pop(next(iter(self._compiled)))
-            self._compiled[key] = self._compile(key)
-        found = self._compiled[key](*arguments)
+        found = self._search_for(options)(*map(tf.convert_to_tensor, arguments))
         return {name: tensor.numpy() for name, tensor in found.items()}
+
+    def _search_for(self, options: DecodingOptions) -> Any:
+        """The compiled search of a form; all other options are inputs of its graph."""
+        form = _Form.of(options)
+        with self._lock:  # one trace, however many threads ask
+            if form not in self._compiled:
+                if len(self._compiled) >= _MAX_COMPILED:
+                    self._compiled.pop(next(iter(self._compiled)))
+                self._compiled[form] = self._compile(form)
+            return self._compiled[form]
 
     def _limits(self, source: np.ndarray, options: DecodingOptions) -> np.ndarray:
         lengths = (source != self._pad_id).sum(1)
@@ -161,20 +201,25 @@ class SequenceGenerator:
             row[:, :limit] = rng.random((limit, options.num_hypotheses), np.float32).T
         return draws
 
-    def _compile(self, options: DecodingOptions) -> Any:
-        signature = [tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)]
-        if options.temperature > 0:
-            signature.append(tf.TensorSpec([None, options.num_hypotheses, None], tf.float32))
+    def _compile(self, form: _Form) -> Any:
+        signature = [
+            tf.TensorSpec([None, None], tf.int32),
+            tf.TensorSpec([None], tf.int32),
+            tf.TensorSpec([len(_Numbers._fields)], tf.float32),
+        ]
+        if form.samples:
+            signature.append(tf.TensorSpec([None, form.keep, None], tf.float32))
 
-        def run(source: Any, limits: Any, draws: Any = None) -> Tensors:
-            start = self._encode(source)
-            if options.temperature > 0 or options.beam_size == 1:
-                found = self._sample(start, limits, draws, options)
+        def run(source: Any, limits: Any, numbers: Any, draws: Any = None) -> Tensors:
+            start, values = self._encode(source), _Numbers(*tf.unstack(numbers))
+            if form.samples or form.beam == 1:
+                found = self._sample(start, limits, draws, form, values)
             else:
-                found = self._beam_search(start, limits, options)
+                found = self._beam_search(start, limits, form, values)
             return {**found, "alignment": self._align(start, found["tokens"])}
 
-        return tf.function(run, input_signature=signature, autograph=False)
+        function = tf.function(run, input_signature=signature, autograph=False)
+        return function.get_concrete_function()
 
     # --- the network, step by step ---------------------------------------------------------
 
@@ -233,18 +278,20 @@ class SequenceGenerator:
 
     # --- greedy search and sampling --------------------------------------------------------
 
-    def _sample(self, start: Tensors, limits: Any, draws: Any, options: DecodingOptions) -> Tensors:
+    def _sample(
+        self, start: Tensors, limits: Any, draws: Any, form: _Form, numbers: _Numbers
+    ) -> Tensors:
         """One path for each hypothesis: the likeliest piece, or one drawn by inverse CDF."""
-        count = 1 if draws is None else options.num_hypotheses
+        count = form.keep if form.samples else 1
         batch, longest = tf.shape(limits)[0], tf.reduce_max(limits)
 
         def choose(log_probs: Any, step: Any) -> Any:
             if draws is None:
                 return tf.argmax(log_probs, -1, output_type=tf.int32)
-            probs = tf.nn.softmax(log_probs / options.temperature)
+            probs = tf.nn.softmax(log_probs / numbers.temperature)
             ordered, ids = tf.math.top_k(probs, probs.shape[-1])
             before = tf.cumsum(ordered, axis=-1, exclusive=True)
-            kept = tf.where(before < options.top_p, ordered, 0.0)
+            kept = tf.where(before < numbers.top_p, ordered, 0.0)
             reached = tf.cumsum(kept, axis=-1)
             mark = draws[:, :, step, None] * reached[..., -1:]
             place = tf.reduce_sum(tf.cast(reached <= mark, tf.int32), -1)
@@ -281,34 +328,34 @@ class SequenceGenerator:
         )
         tokens = tf.transpose(written.stack()[:steps], [1, 2, 0])
         lengths = tf.reduce_sum(tf.cast(tokens != self._pad_id, tf.float32), -1)
-        scores = total / self._length_penalty(lengths, options)
+        scores = total / self._length_penalty(lengths, numbers)
         order = tf.argsort(scores, direction="DESCENDING", stable=True)
         ranked = [tf.gather(part, order, batch_dims=1) for part in (tokens, total, scores)]
         return dict(zip(("tokens", "log_probs", "scores"), ranked, strict=True))
 
     @staticmethod
-    def _length_penalty(length: Any, options: DecodingOptions) -> Any:
-        return ((5.0 + tf.cast(length, tf.float32)) / 6.0) ** options.length_penalty
+    def _length_penalty(length: Any, numbers: _Numbers) -> Any:
+        return ((5.0 + tf.cast(length, tf.float32)) / 6.0) ** numbers.length_penalty
 
     # --- beam search -----------------------------------------------------------------------
 
-    def _beam_search(self, start: Tensors, limits: Any, options: DecodingOptions) -> Tensors:
+    def _beam_search(self, start: Tensors, limits: Any, form: _Form, numbers: _Numbers) -> Tensors:
         """GNMT's beam search (Wu et al. 2016, section 7).
 
         Alive and finished hypotheses are kept apart: `beam_size` and `num_hypotheses` of them. A
         sentence is done when no alive one, however it goes on, can beat the worst finished one.
         """
-        beam, keep = options.beam_size, options.num_hypotheses
+        beam, keep = form.beam, form.keep
         batch, longest = tf.shape(limits)[0], tf.reduce_max(limits)
         vocab = self._target_embedding.input_dim
-        best_penalty = self._length_penalty(limits, options)[:, None]
+        best_penalty = self._length_penalty(limits, numbers)[:, None]
 
         def penalised(total: Any, length: Any, coverage: Any) -> Any:
-            score = total / self._length_penalty(length, options)
-            if options.coverage_penalty and self._decoder.attention is not None:
+            score = total / self._length_penalty(length, numbers)
+            if form.covers and self._decoder.attention is not None:
                 covered = tf.math.log(tf.clip_by_value(coverage, 1e-9, 1.0))
                 covered = tf.where(start["mask"][:, None, :], covered, 0.0)
-                score += options.coverage_penalty * tf.reduce_sum(covered, -1)
+                score += numbers.coverage_penalty * tf.reduce_sum(covered, -1)
             return score
 
         def body(step: Any, alive: Any, state: Any, finished: Any) -> tuple[Any, ...]:

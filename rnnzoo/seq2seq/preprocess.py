@@ -43,6 +43,11 @@ class PreprocessorConfig:
     def __post_init__(self) -> None:
         check_types(self)
         check_range(self, max_source_tokens=(4, 10_000))
+        for code in (self.source_language, self.target_language):
+            if not re.fullmatch(r"[a-z]{2,3}", code):
+                raise ValueError(
+                    f"a language must be an ISO 639 code such as 'en', got {code!r:.40}"
+                )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +91,8 @@ class Seq2SeqPreprocessor:
         try:
             self._processor.LoadFromSerializedProto(vocabulary)
             self.vocab_size = int(self._processor.vocab_size())
+            for token in range(self.vocab_size):  # a piece may hold bytes that are not text
+                self._processor.id_to_piece(token)
         except (RuntimeError, ValueError, TypeError) as error:
             raise CheckpointError(
                 f"{VOCABULARY} is not a SentencePiece model ({len(vocabulary):,} bytes): {error}. "

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from rnnzoo.errors import InputError, MissingDependencyError
+from rnnzoo.errors import InputError
+from rnnzoo.figures import new_figure
+
+_MAX_DENSE = 10_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,13 +48,21 @@ class Translation:
         As of `Hypothesis`; sums over the segments of a long text.
     tokens, source_tokens : tuple of str
         Pieces of both sides; `▁` begins a word, `</s>` ends a segment.
-    alignment : np.ndarray or None
-        [target tokens, source tokens], float32: how much attention each target piece paid to
-        each source piece; rows sum to 1. None for a network without attention.
+    alignments : tuple of np.ndarray
+        For each segment of a long text in turn [target tokens, source tokens], float32: how much
+        attention each target piece paid to each source piece; rows sum to 1. Empty for a network
+        without attention.
     hypotheses : tuple of Hypothesis
         The best ones, this translation first.
     unknown : tuple of str
         Characters of the source that the vocabulary lacks: copied where the network says so.
+
+    Examples
+    --------
+    >>> import rnnzoo
+    >>> found = rnnzoo.load("seq2seq-en-fr").predict("Where is the station?")
+    >>> found
+    Translation('Où est la gare ?', source='Where is the station?', score=...)
     """
 
     text: str
@@ -60,16 +71,38 @@ class Translation:
     log_prob: float
     tokens: tuple[str, ...]
     source_tokens: tuple[str, ...]
-    alignment: np.ndarray | None
+    alignments: tuple[np.ndarray, ...]
     hypotheses: tuple[Hypothesis, ...]
     unknown: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.text
 
+    def __repr__(self) -> str:
+        return f"Translation({self.text!r}, source={self.source!r}, score={self.score:.4f})"
+
+    @property
+    def alignment(self) -> np.ndarray | None:
+        """The alignment of the whole text, [target tokens, source tokens]: the segments' along
+        the diagonal. None without attention, and for a text of so many tokens that it would have
+        over 10 million entries: take `alignments` then."""
+        shapes = np.array([part.shape for part in self.alignments], int).reshape(-1, 2)
+        rows, columns = shapes.sum(0)
+        if not self.alignments or rows * columns > _MAX_DENSE:
+            return None
+        whole = np.zeros((rows, columns), np.float32)
+        row = column = 0
+        for part in self.alignments:
+            rows, columns = part.shape
+            whole[row : row + rows, column : column + columns] = part
+            row, column = row + rows, column + columns
+        return whole
+
     def to_dict(self) -> dict[str, Any]:
         """As plain values, ready for `json.dumps`."""
-        alignment = None if self.alignment is None else np.round(self.alignment, 4).tolist()
+        alignment = self.alignment
+        if alignment is not None:
+            alignment = np.round(alignment.astype(float), 4).tolist()
         return {
             "text": self.text,
             "source": self.source,
@@ -102,7 +135,8 @@ class Translation:
         MissingDependencyError
             Without matplotlib.
         InputError
-            If there is no alignment: a network without attention, or an empty text.
+            If there is no alignment: a network without attention, an empty text, or one that is
+            too long to draw.
 
         Examples
         --------
@@ -111,19 +145,21 @@ class Translation:
         >>> ax.get_xticklabels()[0].get_text()
         'Thank'
         """
-        if self.alignment is None or not self.tokens:
-            raise InputError(
-                "there is no alignment to draw: the text is empty or the network has no attention"
+        alignment = self.alignment
+        if alignment is None or not self.tokens:
+            reason = (
+                "the text is empty"
+                if not self.tokens
+                else f"{len(self.tokens):,} tokens are too many"
+                if self.alignments
+                else "this network has no attention"
             )
-        try:
-            from matplotlib.figure import Figure
-        except ImportError as error:
-            raise MissingDependencyError("plot()", "matplotlib", "plot") from error
-        rows, columns = self.alignment.shape
+            raise InputError(f"there is no alignment to draw: {reason}")
+        rows, columns = alignment.shape
         if ax is None:
-            figure = Figure(figsize=(1.5 + 0.42 * columns, 1.2 + 0.36 * rows), layout="constrained")
+            figure = new_figure(1.5 + 0.42 * columns, 1.2 + 0.36 * rows)
             ax = figure.subplots()
-        ax.imshow(self.alignment, cmap="Greys", vmin=0, vmax=1, aspect="auto")
+        ax.imshow(alignment, cmap="Greys", vmin=0, vmax=1, aspect="auto")
         ax.set_xticks(
             range(columns), [_shown(t) for t in self.source_tokens], rotation=60, ha="left"
         )
@@ -134,8 +170,10 @@ class Translation:
 
     def _repr_html_(self) -> str:
         text = f"<p>{html.escape(self.text)}</p>"
-        if self.alignment is None or not self.tokens or len(self.tokens) > 60:
+        if not self.alignments or not 0 < len(self.tokens) <= 60:
             return text
+        alignment = self.alignment
+        assert alignment is not None
         head = "".join(
             f'<th style="font-weight:normal;writing-mode:vertical-rl">{html.escape(_shown(t))}</th>'
             for t in self.source_tokens
@@ -148,7 +186,7 @@ class Translation:
                 for weight in weights
             )
             + "</tr>"
-            for token, weights in zip(self.tokens, self.alignment, strict=True)
+            for token, weights in zip(self.tokens, alignment, strict=True)
         )
         return f"{text}<table><tr><th></th>{head}</tr>{rows}</table>"
 

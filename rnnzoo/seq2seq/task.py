@@ -24,10 +24,9 @@ from rnnzoo.seq2seq.preprocess import (
     Seq2SeqPreprocessor,
 )
 from rnnzoo.seq2seq.result import Hypothesis, Translation
-from rnnzoo.task import Task, raw_inputs
+from rnnzoo.task import MAX_PARAMETERS, Task, check_batch_size, choose_overrides, raw_inputs
 
-_OVERRIDES = ("dropout",)
-_MAX_PARAMETERS = 2**30
+_IMPOSSIBLE = -1e8  # the score of a place that no hypothesis filled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,16 +99,10 @@ class Seq2SeqTranslator(Task):
         """The translator of a checkpoint; everything is checked before the network is built."""
         where = str(opened.folder / CONFIG)
         config = read_config(Seq2SeqConfig, opened.config.network, f"{where}, network")
-        for name in overrides or {}:
-            if name not in _OVERRIDES:
-                raise InputError(
-                    f"a seq2seq model cannot be loaded with another {name!r}; "
-                    f"what can be changed: {', '.join(_OVERRIDES)}"
-                )
-        config = choose_options(config, overrides or {})
+        config = choose_overrides(config, overrides or {}, ("dropout",))
         shapes = weight_shapes(config)
-        if sum(math.prod(shape) for shape in shapes.values()) > _MAX_PARAMETERS:
-            raise ConfigError(f"{where} describes a network of over {_MAX_PARAMETERS:,} parameters")
+        if sum(math.prod(shape) for shape in shapes.values()) > MAX_PARAMETERS:
+            raise ConfigError(f"{where} describes a network of over {MAX_PARAMETERS:,} parameters")
         chosen = read_config(
             PreprocessorConfig, opened.config.preprocessor, f"{where}, preprocessor"
         )
@@ -169,11 +162,15 @@ class Seq2SeqTranslator(Task):
         optimizer = optimizer or keras.optimizers.Adam(3e-4, global_clipnorm=1.0)
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
 
-    def training_batch(self, inputs: list[Any], targets: list[Any]) -> tuple[Any, Any, Any]:
-        for kind, texts in (("inputs", inputs), ("targets", targets)):
-            for text in texts:
+    def check_pairs(self, pairs: list[tuple[Any, Any]]) -> None:
+        for number, pair in enumerate(pairs):
+            for kind, text in zip(("input", "target"), pair, strict=True):
                 if not isinstance(text, str):
-                    raise InputError(f"{kind} must be texts (str), got {type(text).__name__}")
+                    raise InputError(
+                        f"{kind} {number} must be a text (str), got {type(text).__name__}"
+                    )
+
+    def training_batch(self, inputs: list[Any], targets: list[Any]) -> tuple[Any, Any, Any]:
         arrays = self.preprocessor.training_pairs(inputs, targets)
         labels = arrays.pop("labels")
         return arrays, labels, (labels != self.preprocessor.pad_id).astype(np.float32)
@@ -215,10 +212,7 @@ class Seq2SeqTranslator(Task):
         """
         texts, single = raw_inputs(inputs)
         chosen = choose_options(self.decoding, options)
-        if batch_size is None:
-            batch_size = 32
-        if type(batch_size) is not int or batch_size < 1:
-            raise InputError(f"batch_size must be a whole number above 0, got {batch_size!r}")
+        batch_size = check_batch_size(batch_size, 32)
         lines = [self.preprocessor.segments(text) for text in texts]
         segments = list(dict.fromkeys(s for text in lines for line in text for s in line))
         batch_size = max(1, batch_size // chosen.num_hypotheses)  # alignments take the memory
@@ -270,7 +264,7 @@ class Seq2SeqTranslator(Task):
     def _assemble(self, source: str, lines: list[list[_Found]]) -> Translation:
         """The translation of a text from its segments'."""
         parts = [part for line in lines for part in line]
-        count = min((len(part.texts) for part in parts), default=0)
+        count = min((sum(s > _IMPOSSIBLE for s in part.scores) for part in parts), default=0)
         hypotheses = tuple(
             Hypothesis(
                 "\n".join(" ".join(part.texts[n] for part in line) for line in lines),
@@ -287,18 +281,7 @@ class Seq2SeqTranslator(Task):
             log_prob=best.log_prob,
             tokens=tuple(t for part in parts for t in part.tokens[0]),
             source_tokens=tuple(s for part in parts for s in part.encoded.surfaces),
-            alignment=self._block_diagonal(parts) if self.config.attention else None,
+            alignments=tuple(part.alignment for part in parts) if self.config.attention else (),
             hypotheses=hypotheses,
             unknown=tuple(u for part in parts for u in self.preprocessor.unknown(part.encoded)),
         )
-
-    @staticmethod
-    def _block_diagonal(parts: list[_Found]) -> np.ndarray:
-        shapes = np.array([part.alignment.shape for part in parts], int).reshape(-1, 2)
-        whole = np.zeros(shapes.sum(0), np.float32)
-        row = column = 0
-        for part in parts:
-            rows, columns = part.alignment.shape
-            whole[row : row + rows, column : column + columns] = part.alignment
-            row, column = row + rows, column + columns
-        return whole
