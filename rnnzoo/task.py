@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 import itertools
+import math
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Self
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from rnnzoo import checkpoint
-from rnnzoo.checkpoint import Checkpoint
-from rnnzoo.config import choose_options
-from rnnzoo.errors import CheckpointError, InputError, WeightsError
+from rnnzoo import checkpoint, precision
+from rnnzoo.checkpoint import CONFIG, Checkpoint
+from rnnzoo.config import choose_options, read_config
+from rnnzoo.errors import CheckpointError, ConfigError, InputError, WeightsError
 
-MAX_PARAMETERS = 2**30
+_MAX_PARAMETERS = 2**30
 Path = str | os.PathLike[str]
 
 
@@ -28,28 +30,62 @@ class Task(keras.Model, abc.ABC):
     A `keras.Model`: `summary`, `compile`, callbacks and `.keras` files work on it as usual.
     `network` is the plain functional model, `preprocessor` turns raw input into its tensors,
     `decoding` holds the defaults of the options that `predict` takes. `raw_kind` tells the command
-    line what to read: "lines" of text, or "proteins".
+    line what to read: "lines" of text, or "proteins"; `changeable` names the fields of the
+    network's config that `rnnzoo.load` may change.
+
+    Examples
+    --------
+    >>> import rnnzoo
+    >>> issubclass(type(rnnzoo.load("seq2seq-en-fr")), rnnzoo.Task)
+    True
     """
 
     family: ClassVar[str]
     raw_kind: ClassVar[str] = "lines"
+    config_type: ClassVar[type]
+    preprocessor_config_type: ClassVar[type]
+    decoding_type: ClassVar[type]
+    changeable: ClassVar[tuple[str, ...]] = ()
+    config: Any
     network: keras.Model
     preprocessor: Any
     decoding: Any
 
-    def __init__(self, network: keras.Model, preprocessor: Any, decoding: Any, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.network, self.preprocessor, self.decoding = network, preprocessor, decoding
+    def __init__(
+        self,
+        config: Any,
+        preprocessor: Any,
+        decoding: Any = None,
+        dtype: str = "auto",
+        **kwargs: Any,
+    ) -> None:
+        policy = keras.DTypePolicy(precision.resolve(dtype))
+        super().__init__(dtype=policy, **kwargs)
+        self.config, self.preprocessor = config, preprocessor
+        self.decoding = decoding or self.decoding_type()
+        self.network = self.build_network(config, policy)
         self.built = True
 
     # --- what a family says of itself ------------------------------------------------------
 
-    @classmethod
+    @staticmethod
     @abc.abstractmethod
-    def from_checkpoint(
-        cls, opened: Checkpoint, dtype: str, weights: bool, overrides: Mapping[str, Any]
-    ) -> Self:
-        """The task that a verified checkpoint folder describes."""
+    def build_network(config: Any, dtype: Any) -> keras.Model:
+        """The network of a config, of the type `config_type`."""
+
+    @staticmethod
+    @abc.abstractmethod
+    def weight_shapes(config: Any) -> dict[str, tuple[int, ...]]:
+        """The shape of every weight by its path, without building the network."""
+
+    @staticmethod
+    @abc.abstractmethod
+    def open_preprocessor(config: Any, asset: Callable[[str], bytes]) -> Any:
+        """The preprocessor of a config; `asset` gives the content of a file by its name."""
+
+    def assets(self) -> dict[str, bytes]:
+        """The files that a checkpoint holds besides, by their names."""
+        return {}
 
     @abc.abstractmethod
     def predict(
@@ -65,9 +101,74 @@ class Task(keras.Model, abc.ABC):
     def training_batch(self, inputs: list[Any], targets: list[Any]) -> tuple[Any, Any, Any]:
         """Network inputs, labels and label weights of raw pairs."""
 
-    @abc.abstractmethod
+    # --- checkpoints -----------------------------------------------------------------------
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        opened: Checkpoint,
+        dtype: str = "auto",
+        weights: bool = True,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """The task that a verified checkpoint folder describes.
+
+        Everything is checked before the network is built.
+
+        Raises
+        ------
+        CheckpointError
+            Or one of its kinds, if config, files and weights do not fit each other.
+        InputError
+            For an override that the family does not allow.
+        """
+        where = str(opened.folder / CONFIG)
+        parts = opened.config
+        config = read_config(cls.config_type, parts.network, f"{where}, network")
+        config = choose_overrides(config, overrides or {}, cls.changeable)
+        shapes = cls.weight_shapes(config)
+        if sum(math.prod(shape) for shape in shapes.values()) > _MAX_PARAMETERS:
+            raise ConfigError(f"{where} describes a network of over {_MAX_PARAMETERS:,} parameters")
+        chosen = read_config(
+            cls.preprocessor_config_type, parts.preprocessor, f"{where}, preprocessor"
+        )
+        decoding = read_config(cls.decoding_type, parts.decoder, f"{where}, decoder")
+        preprocessor = cls.open_preprocessor(chosen, lambda name: opened.asset(name).read_bytes())
+        values = opened.read_weights(shapes) if weights else None
+        task = cls(config, preprocessor, decoding, dtype)
+        if values is not None:
+            task.assign_weights(values)
+        return task
+
     def saved_parts(self) -> dict[str, Any]:
         """`network`, `preprocessor`, `decoder` (dicts) and `assets` of a checkpoint."""
+        return {
+            "network": dataclasses.asdict(self.config),
+            "preprocessor": dataclasses.asdict(self.preprocessor.config),
+            "decoder": dataclasses.asdict(self.decoding),
+            "assets": self.assets(),
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        """What a `.keras` file holds besides the weights."""
+        parts = self.saved_parts()
+        assets = {name: content.hex() for name, content in parts["assets"].items()}
+        return {**parts, "assets": assets, "policy": self.dtype_policy.name, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """The task that a `.keras` file describes, its weights still to be loaded."""
+        chosen = cls.preprocessor_config_type(**config["preprocessor"])
+        preprocessor = cls.open_preprocessor(
+            chosen, lambda name: bytes.fromhex(config["assets"][name])
+        )
+        return cls(
+            cls.config_type(**config["network"]),
+            preprocessor,
+            cls.decoding_type(**config["decoder"]),
+            config["policy"],
+            name=config["name"],
+        )
 
     # --- weights ---------------------------------------------------------------------------
 

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
-import math
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Self
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 import tqdm
 
-from rnnzoo import precision
-from rnnzoo.checkpoint import CONFIG, Checkpoint
-from rnnzoo.config import choose_options, read_config
+from rnnzoo.config import choose_options
 from rnnzoo.deeploc.decode import DecisionOptions
 from rnnzoo.deeploc.network import DeepLocConfig, build_network, weight_shapes
 from rnnzoo.deeploc.preprocess import PreprocessorConfig, Protein, ProteinPreprocessor
 from rnnzoo.deeploc.result import Localization
 from rnnzoo.errors import ConfigError, InputError
-from rnnzoo.task import MAX_PARAMETERS, Task, check_batch_size, choose_overrides, raw_inputs
+from rnnzoo.task import Task, check_batch_size, raw_inputs
 
 _WINDOW = 512
 _RESIDUES_AT_ONCE = 2**15
@@ -51,6 +47,12 @@ class ProteinLocalizer(Task):
 
     family = "deeploc"
     raw_kind = "proteins"
+    config_type = DeepLocConfig
+    preprocessor_config_type = PreprocessorConfig
+    decoding_type = DecisionOptions
+    changeable = ("dropout", "input_dropout")
+    build_network = staticmethod(build_network)
+    weight_shapes = staticmethod(weight_shapes)
 
     def __init__(
         self,
@@ -66,63 +68,14 @@ class ProteinLocalizer(Task):
                 f"the network tells {config.num_locations} locations apart, the preprocessor names "
                 f"{len(names)}: they belong to different checkpoints"
             )
-        policy = keras.DTypePolicy(precision.resolve(dtype))
-        network = build_network(config, policy)
-        super().__init__(
-            network, preprocessor, decoding or DecisionOptions(), dtype=policy, **kwargs
-        )
-        self.config = config
+        super().__init__(config, preprocessor, decoding, dtype, **kwargs)
         self._compiled: Any = None
 
-    # --- checkpoints and Keras files -------------------------------------------------------
-
-    @classmethod
-    def from_checkpoint(
-        cls,
-        opened: Checkpoint,
-        dtype: str = "auto",
-        weights: bool = True,
-        overrides: Mapping[str, Any] | None = None,
-    ) -> Self:
-        """The localizer of a checkpoint; everything is checked before the network is built."""
-        where = str(opened.folder / CONFIG)
-        config = read_config(DeepLocConfig, opened.config.network, f"{where}, network")
-        config = choose_overrides(config, overrides or {}, ("dropout", "input_dropout"))
-        shapes = weight_shapes(config)
-        if sum(math.prod(shape) for shape in shapes.values()) > MAX_PARAMETERS:
-            raise ConfigError(f"{where} describes a network of over {MAX_PARAMETERS:,} parameters")
-        chosen = read_config(
-            PreprocessorConfig, opened.config.preprocessor, f"{where}, preprocessor"
-        )
-        decoding = read_config(DecisionOptions, opened.config.decoder, f"{where}, decoder")
-        values = opened.read_weights(shapes) if weights else None
-        task = cls(config, ProteinPreprocessor(chosen), decoding, dtype)
-        if values is not None:
-            task.assign_weights(values)
-        return task
-
-    def saved_parts(self) -> dict[str, Any]:
-        return {
-            "network": dataclasses.asdict(self.config),
-            "preprocessor": dataclasses.asdict(self.preprocessor.config),
-            "decoder": dataclasses.asdict(self.decoding),
-            "assets": {},
-        }
-
-    def get_config(self) -> dict[str, Any]:
-        parts = self.saved_parts()
-        del parts["assets"]
-        return {**parts, "policy": self.dtype_policy.name, "name": self.name}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        return cls(
-            DeepLocConfig(**config["network"]),
-            ProteinPreprocessor(PreprocessorConfig(**config["preprocessor"])),
-            DecisionOptions(**config["decoder"]),
-            config["policy"],
-            name=config["name"],
-        )
+    @staticmethod
+    def open_preprocessor(
+        config: PreprocessorConfig, asset: Callable[[str], bytes]
+    ) -> ProteinPreprocessor:
+        return ProteinPreprocessor(config)
 
     # --- training --------------------------------------------------------------------------
 

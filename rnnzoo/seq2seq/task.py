@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
 import tqdm
 
-from rnnzoo import precision
-from rnnzoo.checkpoint import CONFIG, Checkpoint
-from rnnzoo.config import choose_options, read_config
+from rnnzoo.config import choose_options
 from rnnzoo.errors import ConfigError, InputError
 from rnnzoo.seq2seq.decode import DecodingOptions, SequenceGenerator
 from rnnzoo.seq2seq.network import Seq2SeqConfig, build_network, weight_shapes
@@ -24,7 +21,7 @@ from rnnzoo.seq2seq.preprocess import (
     Seq2SeqPreprocessor,
 )
 from rnnzoo.seq2seq.result import Hypothesis, Translation
-from rnnzoo.task import MAX_PARAMETERS, Task, check_batch_size, choose_overrides, raw_inputs
+from rnnzoo.task import Task, check_batch_size, raw_inputs
 
 _IMPOSSIBLE = -1e8  # the score of a place that no hypothesis filled
 
@@ -63,6 +60,12 @@ class Seq2SeqTranslator(Task):
     """
 
     family = "seq2seq"
+    config_type = Seq2SeqConfig
+    preprocessor_config_type = PreprocessorConfig
+    decoding_type = DecodingOptions
+    changeable = ("dropout",)
+    build_network = staticmethod(build_network)
+    weight_shapes = staticmethod(weight_shapes)
 
     def __init__(
         self,
@@ -78,73 +81,17 @@ class Seq2SeqTranslator(Task):
                 f"{preprocessor.pad_id}, the network expects {config.vocab_size:,} and "
                 f"{config.pad_id}: they belong to different checkpoints"
             )
-        policy = keras.DTypePolicy(precision.resolve(dtype))
-        network = build_network(config, policy)
-        super().__init__(
-            network, preprocessor, decoding or DecodingOptions(), dtype=policy, **kwargs
-        )
-        self.config = config
-        self.generate = SequenceGenerator(network, preprocessor.bos_id, preprocessor.eos_id)
+        super().__init__(config, preprocessor, decoding, dtype, **kwargs)
+        self.generate = SequenceGenerator(self.network, preprocessor.bos_id, preprocessor.eos_id)
 
-    # --- checkpoints and Keras files -------------------------------------------------------
+    @staticmethod
+    def open_preprocessor(
+        config: PreprocessorConfig, asset: Callable[[str], bytes]
+    ) -> Seq2SeqPreprocessor:
+        return Seq2SeqPreprocessor(config, asset(VOCABULARY))
 
-    @classmethod
-    def from_checkpoint(
-        cls,
-        opened: Checkpoint,
-        dtype: str = "auto",
-        weights: bool = True,
-        overrides: Mapping[str, Any] | None = None,
-    ) -> Self:
-        """The translator of a checkpoint; everything is checked before the network is built."""
-        where = str(opened.folder / CONFIG)
-        config = read_config(Seq2SeqConfig, opened.config.network, f"{where}, network")
-        config = choose_overrides(config, overrides or {}, ("dropout",))
-        shapes = weight_shapes(config)
-        if sum(math.prod(shape) for shape in shapes.values()) > MAX_PARAMETERS:
-            raise ConfigError(f"{where} describes a network of over {MAX_PARAMETERS:,} parameters")
-        chosen = read_config(
-            PreprocessorConfig, opened.config.preprocessor, f"{where}, preprocessor"
-        )
-        decoding = read_config(DecodingOptions, opened.config.decoder, f"{where}, decoder")
-        preprocessor = Seq2SeqPreprocessor(chosen, opened.asset(VOCABULARY).read_bytes())
-        values = opened.read_weights(shapes) if weights else None
-        task = cls(config, preprocessor, decoding, dtype)
-        if values is not None:
-            task.assign_weights(values)
-        return task
-
-    def saved_parts(self) -> dict[str, Any]:
-        return {
-            "network": dataclasses.asdict(self.config),
-            "preprocessor": dataclasses.asdict(self.preprocessor.config),
-            "decoder": dataclasses.asdict(self.decoding),
-            "assets": {VOCABULARY: self.preprocessor.vocabulary},
-        }
-
-    def get_config(self) -> dict[str, Any]:
-        parts = self.saved_parts()
-        return {
-            "network": parts["network"],
-            "preprocessor": parts["preprocessor"],
-            "decoder": parts["decoder"],
-            "vocabulary": self.preprocessor.vocabulary.hex(),
-            "policy": self.dtype_policy.name,
-            "name": self.name,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        preprocessor = Seq2SeqPreprocessor(
-            PreprocessorConfig(**config["preprocessor"]), bytes.fromhex(config["vocabulary"])
-        )
-        return cls(
-            Seq2SeqConfig(**config["network"]),
-            preprocessor,
-            DecodingOptions(**config["decoder"]),
-            config["policy"],
-            name=config["name"],
-        )
+    def assets(self) -> dict[str, bytes]:
+        return {VOCABULARY: self.preprocessor.vocabulary}
 
     # --- training --------------------------------------------------------------------------
 

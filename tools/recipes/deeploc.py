@@ -24,7 +24,7 @@ from recipes.protein_data import (
     substitute,
 )
 from recipes.run import Run as BaseRun
-from recipes.run import learning_rate, origin, record_recipe
+from recipes.run import learning_rate
 from rnnzoo.deeploc.preprocess import PreprocessorConfig, ProteinPreprocessor
 
 
@@ -226,16 +226,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     proteins, valid = split(read_proteins(data, recipe.data), recipe)
     run = Run(recipe, folder)
-    resumed = run.restore()
-    if checkpoint and not resumed:
-        run.start_from(checkpoint)
-    record_recipe(recipe, folder, run.step, origin(checkpoint) if checkpoint else None)
-    print(
-        f"{name}, fold {recipe.fold}: {run.network.count_params():,} parameters, "
-        f"{len(proteins):,} proteins, "
-        + (f"going on from step {run.step:,}" if resumed else f"from {checkpoint or 'the start'}"),
-        flush=True,
-    )
+    run.begin(f"{name}, fold {recipe.fold}: {len(proteins):,} proteins", checkpoint)
 
     def describe(sums: np.ndarray, seconds: float) -> str:
         return (

@@ -176,6 +176,18 @@ class Run:
             variable.assign(values[variable.path])
             mean.assign(values[variable.path])
 
+    def begin(self, title: str, checkpoint: str | None) -> None:
+        """Go on with what the folder holds, or start; write the record and say so."""
+        resumed = self.restore()
+        if checkpoint and not resumed:
+            self.start_from(checkpoint)
+        start = origin(checkpoint) if checkpoint else None
+        record_recipe(self.recipe, self.folder, self.step, start)
+        origin_name = f"going on from step {self.step:,}" if resumed else f"from {checkpoint}"
+        if not (resumed or checkpoint):
+            origin_name = "from the start"
+        print(f"{title}, {self.network.count_params():,} parameters, {origin_name}", flush=True)
+
     def loop(
         self,
         stream: Iterator[Any],

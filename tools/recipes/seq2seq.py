@@ -15,7 +15,7 @@ import numpy as np
 
 from recipes.en_fr_data import BOS_ID, PAD_ID, VOCAB_SIZE, Corpus, prepare, read_pairs
 from recipes.run import Run as BaseRun
-from recipes.run import learning_rate, origin, record_recipe
+from recipes.run import learning_rate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -291,15 +291,7 @@ def train(
     vocabulary, corpus = prepare(data, folder)
     valid = validation_corpus(data, vocabulary)
     run = Run(recipe, folder)
-    resumed = run.restore()
-    if checkpoint and not resumed:
-        run.start_from(checkpoint)
-    record_recipe(recipe, folder, run.step, origin(checkpoint) if checkpoint else None)
-    print(
-        f"{name}: {run.network.count_params():,} parameters, {len(corpus):,} pairs, "
-        + (f"going on from step {run.step:,}" if resumed else f"from {checkpoint or 'the start'}"),
-        flush=True,
-    )
+    run.begin(f"{name}: {len(corpus):,} pairs", checkpoint)
 
     def describe(sums: np.ndarray, seconds: float) -> str:
         return (
