@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe has gone, `rnnzoo ... | head`
         _drop_output()
     except OSError as error:
-        print(f"rnnzoo: cannot write the output: {error.strerror or error}", file=sys.stderr)
+        print(f"rnnzoo: {error}", file=sys.stderr)
         _drop_output()
         return BROKEN
     except KeyboardInterrupt:
