@@ -201,6 +201,7 @@ def test_train_release_and_evaluate_fit_together(
     assert record["steps_done"] == 6
     translator.save(tmp_path / "model", storage="int8")
     again = tmp_path / "again"
+    shutil.copytree(corpus_and_vocabulary[1].parent, again)
     train.main([*arguments[:-1], str(again), "--start-from", str(tmp_path / "model"), "--set",
                 "steps=0"])  # fmt: skip
     assert f"from {tmp_path / 'model'}" in capsys.readouterr().out

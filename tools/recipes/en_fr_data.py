@@ -117,8 +117,10 @@ class Corpus:
 
 def align(source: list[list[int]], target: list[list[int]]) -> list[list[int]]:
     """For each target piece the position of its source piece, or -1 (eflomal, forward links)."""
-    import eflomal
-
+    try:
+        import eflomal
+    except ImportError as error:
+        raise SystemExit("word alignment needs eflomal: pip install -e '.[train]'") from error
     lines_source = [" ".join(map(str, row)) + "\n" for row in source]
     lines_target = [" ".join(map(str, row)) + "\n" for row in target]
     with tempfile.TemporaryDirectory() as folder:
