@@ -143,7 +143,7 @@ def test_train_release_and_evaluate_fit_together(data, tmp_path, capsys, monkeyp
     assert "fold 1" in capsys.readouterr().out
     task, records = deeploc_card.task_of_runs(runs)
     made = deeploc_card.recipe_record("deeploc-attn", records)
-    assert made["members"].startswith("validated on fold 0, 1")
+    assert made["folds"] == ["0", "1"]
     task.save(tmp_path / "model", storage="int8")
     model = rnnzoo.load(tmp_path / "model")
     assert model.config.num_members == 2

@@ -206,7 +206,16 @@ def test_train_release_and_evaluate_fit_together(
                 "steps=0"])  # fmt: skip
     assert f"from {tmp_path / 'model'}" in capsys.readouterr().out
     started, (record,) = seq2seq_card.task_of_runs([again])
-    assert record["start"]["fingerprint"]
+    made = seq2seq_card.recipe_record("seq2seq-en-fr", [record])
+    assert record["start"]["fingerprint"] in made["before"][0]
+    record["start"]["recipe"] = seq2seq_card.recipe_record(
+        "seq2seq-en-fr", [{**record, "start": None, "steps_done": 6, "seconds": 60}]
+    )
+    made = seq2seq_card.recipe_record(
+        "seq2seq-en-fr", [{**record, "steps_done": 4, "seconds": 120}]
+    )
+    assert (made["steps"], made["minutes"]) == (10, 3)
+    assert made["before"][0].startswith("6 steps, 1 minutes, tokens_per_batch 120")
     for name, value in rnnzoo.load(tmp_path / "model").weights_by_path().items():
         np.testing.assert_array_equal(started.weights_by_path()[name], value)
     evaluate.main([str(tmp_path / "model"), "--data", str(data), "--set", "test"])

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from recipes.run import read_run, training_record
 
 # human insulin's precursor (secreted), yeast's COX4 (mitochondrion), SV40's small T with the
 # nuclear signal PPKKKRKV
@@ -138,7 +137,7 @@ def task_of_runs(runs: list[Path]) -> tuple[Any, list[dict[str, Any]]]:
         ProteinPreprocessor,
     )
 
-    records = [json.loads((run / "recipe.json").read_text(encoding="utf-8")) for run in runs]
+    records, weights = zip(*map(read_run, runs), strict=True)
     networks = [DeepLocConfig(**record["recipe"]["network"]) for record in records]
     if any(network != networks[0] for network in networks):
         raise SystemExit("the runs' networks differ: members have to be of one kind")
@@ -147,32 +146,15 @@ def task_of_runs(runs: list[Path]) -> tuple[Any, list[dict[str, Any]]]:
     task = ProteinLocalizer(
         config, ProteinPreprocessor(PreprocessorConfig(names)), DecisionOptions(), "float32"
     )
-    paths = [weight.path for weight in task.network.weights]
-    values: dict[str, np.ndarray] = {}
-    for number, (run, record) in enumerate(zip(runs, records, strict=True)):
-        own = [path for path in paths if path.startswith(f"member_{number}/")]
-        with np.load(run / "state.npz") as state:
-            record["steps_done"], record["seconds"] = int(state["step"]), float(state["seconds"])
-            values |= {path: state[f"average_{n}"] for n, path in enumerate(own)}
-    task.assign_weights(values)
-    return task, records
+    paths = [weight.path for weight in task.network.weights]  # a member after the other
+    values = [array for of_member in weights for array in of_member]
+    task.assign_weights(dict(zip(paths, values, strict=True)))
+    return task, list(records)
 
 
 def recipe_record(name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """How the weights were trained: command, steps, time, machine, every setting of the recipe."""
-    settings = {key: value for key, value in runs[0]["recipe"].items() if key != "network"}
-    steps, folds = settings.pop("steps"), [run["recipe"]["fold"] for run in runs]
-    del settings["fold"]
-    changes = [change for run in runs for change in run["changes"]]
-    return {
-        "command": f"python tools/train.py {name} --data DIR --run RUN --set 'fold=\"FOLD\"'",
-        "folds": folds,
-        "members": f"validated on fold {', '.join(folds)}, each trained on the others",
-        "steps": steps,
-        "minutes": round(sum(run["seconds"] for run in runs) / 60),
-        "machine": runs[0]["machine"],
-        **({"changed on the way": changes} if changes else {}),
-        "seed": settings.pop("seed"),
-        "settings": settings,
-        "network": runs[0]["recipe"]["network"],
-    }
+    """How the weights were trained, and which fold each member was validated on."""
+    folds = [run["recipe"]["fold"] for run in runs]
+    command = f"python tools/train.py {name} --data DIR --run RUN --set 'fold=\"FOLD\"'"
+    record = training_record(command, runs)
+    return {**record, "folds": folds, "members": "each trained on all folds but its own"}

@@ -267,3 +267,53 @@ def record_recipe(
                 changes.append(f"{key} {old['recipe'][key]} until step {step:,}, then {value}")
     record = {"recipe": fields, "machine": machine(), "changes": changes, "start": start}
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def read_run(folder: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """A run's record, with the steps and seconds it took, and its averaged weights in order."""
+    record = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
+    with np.load(folder / "state.npz") as state:
+        record["steps_done"], record["seconds"] = int(state["step"]), float(state["seconds"])
+        names = [name for name in state.files if name.startswith("average_")]
+        return record, [state[f"average_{n}"] for n in range(len(names))]
+
+
+def training_record(command: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """How weights were trained: command, steps, time, machine, every setting of the recipe.
+
+    `runs` are records of members of one kind; steps are a member's, minutes all members'. What was
+    done before, where a run began with a released checkpoint, is counted in and told.
+    """
+    run = runs[0]
+    settings = {k: v for k, v in run["recipe"].items() if k not in ("network", "steps", "fold")}
+    steps, minutes = run["steps_done"], sum(r["seconds"] for r in runs) / 60
+    earlier: dict[str, Any] = {}
+    start = run["start"] or {}
+    if start and "recipe" not in start:  # a folder or a hub address, whose recipe is not known
+        earlier["before"] = [f"{start['checkpoint']}, fingerprint {start['fingerprint']}"]
+    elif start:
+        before = start["recipe"]
+        earlier["of that"] = f"{steps:,} steps, {minutes:.0f} minutes, begun with those of before"
+        earlier["before"] = [*before.get("before", ()), _in_words(before)]
+        steps, minutes = steps + before["steps"], minutes + before["minutes"]
+        command += f" --start-from {start['checkpoint']}"
+    changes = [change for r in runs for change in r["changes"]]
+    return {
+        "command": command,
+        "steps": steps,
+        "minutes": round(minutes),
+        **earlier,
+        "machine": run["machine"],
+        **({"changed on the way": changes} if changes else {}),
+        "seed": settings.pop("seed"),
+        "settings": settings,
+        "network": run["recipe"]["network"],
+    }
+
+
+def _in_words(record: dict[str, Any]) -> str:
+    """An earlier training record as a line."""
+    told = {**record["settings"], **record["network"]}
+    words = [f"{record['steps']:,} steps, {record['minutes']} minutes"]
+    words += [f"{key} {value}" for key, value in told.items()]
+    return "; ".join([", ".join(words), *record.get("changed on the way", ())])

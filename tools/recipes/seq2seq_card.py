@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from recipes.run import read_run, training_record
 
 GOLDEN_INPUTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("Where is the station?", {}),
@@ -102,47 +101,18 @@ def task_of_runs(runs: list[Path]) -> tuple[Any, list[dict[str, Any]]]:
     )
 
     (run,) = runs
-    record = json.loads((run / "recipe.json").read_text(encoding="utf-8"))
+    record, weights = read_run(run)
     preprocessor = Seq2SeqPreprocessor(
         PreprocessorConfig("en", "fr", reverse_source=record["recipe"]["reverse_source"]),
         (run / "vocabulary.model").read_bytes(),
     )
     config = Seq2SeqConfig(**record["recipe"]["network"])
     translator = Seq2SeqTranslator(config, preprocessor, DecodingOptions(), "float32")
-    with np.load(run / "state.npz") as state:
-        record["steps_done"], record["seconds"] = int(state["step"]), float(state["seconds"])
-        translator.assign_weights(
-            {w.path: state[f"average_{n}"] for n, w in enumerate(translator.network.weights)}
-        )
+    paths = [weight.path for weight in translator.network.weights]
+    translator.assign_weights(dict(zip(paths, weights, strict=True)))
     return translator, [record]
 
 
 def recipe_record(name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """How the weights were trained: command, steps, time, machine, every setting of the recipe;
-    of a run that went on from an earlier release, both parts of it."""
-    (run,) = runs
-    settings = {key: value for key, value in run["recipe"].items() if key != "network"}
-    steps, minutes, earlier = run["steps_done"], run["seconds"] / 60, {}
-    command = f"python tools/train.py {name} --data DIR"
-    start = run["start"]
-    if start:
-        before = dict(start["recipe"])
-        steps, minutes = steps + before["steps"], minutes + before["minutes"]
-        command += f" --start-from {start['checkpoint']}"
-        earlier = {
-            "of that from the start": f"{before['steps']:,} steps, {before['minutes']} minutes, "
-            + ", ".join(f"{key} {value}" for key, value in before["settings"].items()),
-            **({"changed then": before["changed on the way"]} if "changed on the way" in before
-               else {}),
-        }  # fmt: skip
-    return {
-        "command": command,
-        "steps": steps,
-        "minutes": round(minutes),
-        **earlier,
-        "machine": run["machine"],
-        **({"changed on the way": run["changes"]} if run["changes"] else {}),
-        "seed": settings.pop("seed"),
-        "settings": settings,
-        "network": run["recipe"]["network"],
-    }
+    """How the weights were trained."""
+    return training_record(f"python tools/train.py {name} --data DIR", runs)
