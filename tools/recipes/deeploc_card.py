@@ -92,8 +92,8 @@ _NOTES: dict[str, tuple[str, ...]] = {
         "What sped learning up, accuracy on validation after some 1.5 minutes: 128 LSTM units, "
         "dropout 0.5 and whole chains 38 %; dropout 0.3 and the ends of the chains first (240 "
         "residues) 56 %; 64 units, dropout 0.25 and the ends first 63 %.",
-        "What did not help: 1,900 more steps from these weights raised the accuracy in training from "
-        "70 to 74 %, on validation from 69.3 to 69.5 % only; they are not shipped.",
+        "What did not help: 1,900 more steps from these weights raised the accuracy in training "
+        "from 70 to 74 %, on validation from 69.3 to 69.5 % only; they are not shipped.",
     )
 }
 
