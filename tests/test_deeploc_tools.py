@@ -52,14 +52,15 @@ def data(tmp_path_factory):
 
 
 def test_batches_hold_each_protein_once_a_pass_within_their_budget(data):
-    train, valid = deeploc.split(deeploc.read_proteins(data, "deeploc1"), RECIPE)
+    train, valid = deeploc.split(protein_data.read_deeploc(data), RECIPE)
     assert (len(train), len(valid)) == (40, 10)
     plain = dataclasses.replace(RECIPE, shorten_share=0.0, substitution_rate=0.0, short_steps=0)
     seen = []
-    for residues, location, membrane in deeploc.batches(train, plain, 0):
+    for residues, shares, membrane in deeploc.batches(train, plain, 0):
         assert len(residues) <= RECIPE.max_rows
         assert residues.size <= RECIPE.residues_per_batch or len(residues) == 1
-        for row, place, bound in zip(residues, location, membrane, strict=True):
+        np.testing.assert_array_equal(shares.sum(1), 1)
+        for row, place, bound in zip(residues, shares.argmax(1), membrane, strict=True):
             seen.append((tuple(row[row > 0]), place, bound))
         if len(seen) >= len(train):
             break
@@ -69,13 +70,52 @@ def test_batches_hold_each_protein_once_a_pass_within_their_budget(data):
 
 
 def test_batches_go_on_where_they_stopped(data):
-    train, _ = deeploc.split(deeploc.read_proteins(data, "deeploc1"), RECIPE)
+    train, _ = deeploc.split(protein_data.read_deeploc(data), RECIPE)
     whole, later = deeploc.batches(train, RECIPE, 0), deeploc.batches(train, RECIPE, 7)
     for _ in range(7):
         next(whole)
     for _ in range(4):
         for one, other in zip(next(whole), next(later), strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+def test_what_deeploc2_adds_has_no_homolog_in_what_is_measured(data, tmp_path, monkeypatch):
+    own = protein_data.read_deeploc(data)
+    letters = ["".join(LETTERS[number - 1] for number in chain) for chain in own.chains]
+    rows = [
+        ("P0", "M" * 50, "Nucleus", "0"),  # known by its name
+        ("Q0", letters[3], "Nucleus", "0"),  # known by its chain
+        ("Q1", "MA" * 25, "Cytoplasm|Nucleus", "0"),
+        ("Q2", "MC" * 25, "Cell membrane", "1"),  # near the test's P5
+        ("Q3", "MD" * 25, "Golgi apparatus", "1"),  # near folds 0 and 2
+        ("Q4", "ME" * 25, "Peroxisome", "0"),  # too short a hit in fold 0
+    ]
+    (tmp_path / "deeploc2").mkdir()
+    (tmp_path / "deeploc1").symlink_to(data / "deeploc1")
+    with gzip.open(tmp_path / "deeploc2" / "swissprot_multilabel.tsv.gz", "wt") as file:
+        table = csv.writer(file, delimiter="\t")
+        table.writerow(["accession", "sequence", "labels", "membrane", "partition"])
+        table.writerows([*row, "0"] for row in rows)
+    hits = [(1, 5, 0.6, 0.3), (2, 6, 0.2, 0.5), (2, 8, 1, 1), (3, 0, 0.4, 0.4)]
+    monkeypatch.setattr(protein_data, "homologs", lambda queries, targets: np.array(hits))
+    both = protein_data.read_both(tmp_path, tmp_path / "cache")
+    assert both.accessions == [*own.accessions, "Q1", "Q3", "Q4"]
+    assert both.fold[-3:].tolist() == ["+", "+02", "+"]
+    assert both.membrane[-3:].tolist() == [0, 1, 0]
+    assert both.shares[-3].tolist() == [0.5, 0.5, *[0] * 8]
+    assert both.shares[-2, both.locations.index("Golgi apparatus")] == 1
+    for fold, missing in (("0", {"Q3"}), ("1", set()), ("2", {"Q3"})):
+        train, valid = deeploc.split(both, dataclasses.replace(RECIPE, fold=fold))
+        assert {"Q1", "Q3", "Q4"} - set(train.accessions) == missing
+        assert set(valid.fold) == {fold}
+        assert not set(train.fold) & {fold, "-"}
+
+    monkeypatch.setattr(protein_data, "homologs", None)  # the second time from the cache
+    again = protein_data.read_both(tmp_path, tmp_path / "cache")
+    assert again.fold.tolist() == both.fold.tolist()
+    (tmp_path / "cache").write_text("Q9\t\n")
+    with pytest.raises(SystemExit, match="delete it"):
+        protein_data.read_both(tmp_path, tmp_path / "cache")
 
 
 def test_a_chain_keeps_its_ends():
@@ -111,7 +151,7 @@ def test_substitutions_are_drawn_as_blosum62_says():
 
 def test_two_runs_of_a_seed_are_one_and_a_stop_changes_nothing(data, tmp_path):
     recipe = dataclasses.replace(RECIPE, steps=60)
-    train, _ = deeploc.split(deeploc.read_proteins(data, "deeploc1"), recipe)
+    train, _ = deeploc.split(protein_data.read_deeploc(data), recipe)
 
     def losses(folder, stops):
         folder.mkdir()
@@ -179,8 +219,9 @@ def test_measures_of_a_perfect_and_of_a_blind_localizer():
     membrane = np.array([0] * 5 + [1] * 5 + [-1] * 10)
     measured = np.array([True] * 5 + [False] * 15)
     proteins = protein_data.Proteins(
-        [""] * 20, [np.ones(1)] * 20, location, membrane, location, measured, names
-    )
+        [""] * 20, [np.ones(1)] * 20, np.eye(2)[location], location, membrane, location, measured,
+        names,
+    )  # fmt: skip
 
     def values(found):
         records = deeploc_measure.score(proteins, found)
@@ -230,7 +271,7 @@ def test_homologs_are_found():
     def proteins(chains):
         blank = np.zeros(len(chains), int)
         return protein_data.Proteins(
-            [""] * len(chains), chains, blank, blank, blank, blank == 0, ("a",)
+            [""] * len(chains), chains, blank[:, None], blank, blank, blank, blank == 0, ("a",)
         )
 
     found = deeploc_measure.has_homolog(
@@ -240,6 +281,6 @@ def test_homologs_are_found():
 
 
 def test_without_mmseqs_it_says_so(monkeypatch):
-    monkeypatch.setattr(deeploc_measure.shutil, "which", lambda name: None)
+    monkeypatch.setattr(protein_data.shutil, "which", lambda name: None)
     with pytest.raises(SystemExit, match="mmseqs2"):
-        deeploc_measure.has_homolog(None, None)
+        protein_data.homologs(None, None)

@@ -62,14 +62,14 @@ class AdditiveAttention(keras.layers.Layer):
         self.built = True
 
     def keys(self, annotations: Any) -> Any:
-        """U_a h_j: [batch, source, attention_dim]."""
-        return self.key_projection(annotations)
+        """U_a h_j: [batch, source, attention_dim], float32."""
+        return ops.cast(self.key_projection(annotations), "float32")
 
     def attend(self, query: Any, keys: Any, annotations: Any, mask: Any) -> tuple[Any, Any]:
         """Context [batch, target, features] and alignment [batch, target, source] (float32)."""
-        z = ops.cast(keys, "float32")[:, None, :, :]
+        z = ops.expand_dims(keys, 1)  # an index with None would copy it, and its gradient too
         if query is not None:
-            z += ops.cast(self.query_projection(query), "float32")[:, :, None, :]
+            z += ops.expand_dims(ops.cast(self.query_projection(query), "float32"), 2)
         energies = ops.tensordot(ops.tanh(z), ops.cast(self.v, "float32"), axes=1)
         energies = ops.where(ops.cast(mask, "bool")[:, None, :], energies, _MASKED)
         alignment = ops.softmax(energies, axis=-1)

@@ -201,7 +201,7 @@ class LSTM(keras.layers.LSTM):
         )
         x = tf.transpose(tf.cast(sequences, dtype), [1, 0, 2])  # [time, batch, features]
         if self.go_backwards:
-            x = x[::-1]
+            x = tf.reverse(x, [0])
         time, batch = tf.shape(x)[0], tf.shape(x)[1]
         z = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), kernel) + bias
         z = tf.reshape(z, [time, batch, 4 * self.units])
@@ -209,7 +209,7 @@ class LSTM(keras.layers.LSTM):
             keep = tf.ones([time, batch, 1], tf.float32)
         else:
             keep = tf.cast(tf.transpose(mask), tf.float32)[..., None]
-            keep = keep[::-1] if self.go_backwards else keep
+            keep = tf.reverse(keep, [0]) if self.go_backwards else keep
         h0, c0 = initial_state
         outputs, c_last = lstm_recurrence(
             z,

@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 
 from recipes.protein_data import (
+    ADDED,
     DEEPLOC_LOCATIONS,
     MULTILOC_LOCATIONS,
     Proteins,
+    read_both,
     read_deeploc,
     read_multiloc,
     shorten,
@@ -41,6 +43,7 @@ class Recipe:
     max_length: int = 1000
     short_steps: int = 1500
     short_length: int = 240
+    own_steps: int = 0
     max_learning_rate: float = 3e-3
     warmup_steps: int = 100
     label_smoothing: float = 0.05
@@ -77,20 +80,23 @@ RECIPES = {
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def read_proteins(data: Path, name: str) -> Proteins:
-    """A recipe's data set."""
+def read_proteins(data: Path, name: str, folder: Path) -> Proteins:
+    """A recipe's data set; `folder` keeps what was searched for."""
+    if name == "deeploc1+2":
+        return read_both(data, folder / "homologs.tsv")
     return read_deeploc(data) if name == "deeploc1" else read_multiloc(data, name.endswith("-h"))
 
 
 def read_locations(data: str) -> tuple[str, ...]:
     """The names of a data set's locations, in the order of the network's output."""
-    return tuple((DEEPLOC_LOCATIONS if data == "deeploc1" else MULTILOC_LOCATIONS).values())
+    return tuple((DEEPLOC_LOCATIONS if data.startswith("deeploc") else MULTILOC_LOCATIONS).values())
 
 
 def split(proteins: Proteins, recipe: Recipe) -> tuple[Proteins, Proteins]:
-    """What a member is trained on and what it is validated on; the test's fold is in neither."""
-    test = "5" if recipe.data.startswith("multiloc") else "-"
-    train = (proteins.fold != recipe.fold) & (proteins.fold != test)
+    """What a member is trained on and what it is validated on; the test's fold is in neither, and
+    homologs of the validation's fold are not among the proteins added."""
+    held_out = {recipe.fold, "5" if recipe.data.startswith("multiloc") else "-"}
+    train = np.array([held_out.isdisjoint(fold) for fold in proteins.fold])
     return (
         proteins.take(np.flatnonzero(train)),
         proteins.take(np.flatnonzero(proteins.fold == recipe.fold)),
@@ -112,12 +118,16 @@ def batches(proteins: Proteins, recipe: Recipe, start_step: int) -> Iterator[Bat
     """Endless batches of chains of like length, each changed anew in every pass.
 
     The passes that begin before `short_steps` see only the ends of the chains, where most signals
-    are: they cost less, and the attention has less to search.
+    are: they cost less, and the attention has less to search. Those that begin in the last
+    `own_steps` see none of the proteins that were added.
     """
     step = number = 0
     while True:
         rng = np.random.default_rng([recipe.seed, int(recipe.fold), number])
         number += 1
+        if step >= recipe.steps - recipe.own_steps:
+            own = [not fold.startswith(ADDED) for fold in proteins.fold]
+            proteins = proteins.take(np.flatnonzero(own))
         length = recipe.short_length if step < recipe.short_steps else recipe.max_length
         preprocessor = ProteinPreprocessor(PreprocessorConfig(proteins.locations, length))
         chains = [_changed(chain, recipe, rng) for chain in proteins.chains]
@@ -130,7 +140,7 @@ def batches(proteins: Proteins, recipe: Recipe, start_step: int) -> Iterator[Bat
             rows = order[first:last]
             if step >= start_step:
                 padded = preprocessor.pad([chains[n] for n in rows])
-                yield padded, proteins.location[rows], proteins.membrane[rows]
+                yield padded, proteins.shares[rows], proteins.membrane[rows]
             step += 1
 
 
@@ -154,20 +164,21 @@ class Run(BaseRun):
             recipe, folder, build_network(DeepLocConfig(**recipe.network), recipe.dtype)
         )
         residues, labels = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)
-        signature = [residues, labels, labels, tf.TensorSpec([], tf.float32)]
+        shares, rate = tf.TensorSpec([None, None], tf.float32), tf.TensorSpec([], tf.float32)
+        signature = [residues, shares, labels, rate]
         self._train = tf.function(self._train_step, input_signature=signature, autograph=False)
         self._predict = tf.function(
             lambda x: self.network(x, training=False), input_signature=[residues], autograph=False
         )
 
-    def _train_step(self, residues: Any, location: Any, membrane: Any, rate: Any) -> Any:
+    def _train_step(self, residues: Any, shares: Any, membrane: Any, rate: Any) -> Any:
         import tensorflow as tf
 
         smoothing = self.recipe.label_smoothing
         with tf.GradientTape() as tape:
             out = self.network(residues, training=True)
             log_probs = tf.math.log(out["location"] + 1e-8)
-            xent = -tf.gather(log_probs, location, batch_dims=1)
+            xent = -tf.reduce_sum(shares * log_probs, -1)
             loss = tf.reduce_mean(
                 (1 - smoothing) * xent - smoothing * tf.reduce_mean(log_probs, -1)
             )
@@ -179,15 +190,15 @@ class Run(BaseRun):
                     / tf.maximum(tf.reduce_sum(known), 1.0)
                 )
         self.descend(tape, loss, rate)
-        found = tf.argmax(out["location"], -1, output_type=tf.int32)
-        right = tf.reduce_sum(tf.cast(found == location, tf.float32))
-        rows, real = tf.size(location), tf.math.count_nonzero(residues)
+        found = tf.argmax(out["location"], -1)
+        right = tf.math.count_nonzero(tf.gather(shares, found, batch_dims=1))
+        rows, real = tf.size(membrane), tf.math.count_nonzero(residues)
         return tf.reduce_sum(xent), right, rows, real, loss
 
     def update(self, *batch: Any) -> list[Any]:
-        residues, location, membrane = batch
+        residues, shares, membrane = batch
         rate = np.float32(learning_rate(self.recipe, self.step))
-        return self._train(residues, location.astype(np.int32), membrane.astype(np.int32), rate)
+        return self._train(residues, shares, membrane.astype(np.int32), rate)
 
     def predict(self, proteins: Proteins) -> dict[str, np.ndarray]:
         """Likelihoods of the averaged weights, in the proteins' order."""
@@ -224,7 +235,7 @@ def train(
     """Train a member of `name`, or go on with the run that `folder` holds."""
     recipe = dataclasses.replace(RECIPES[name], **overrides)
     folder.mkdir(parents=True, exist_ok=True)
-    proteins, valid = split(read_proteins(data, recipe.data), recipe)
+    proteins, valid = split(read_proteins(data, recipe.data, folder), recipe)
     run = Run(recipe, folder)
     run.begin(f"{name}, fold {recipe.fold}: {len(proteins):,} proteins", checkpoint)
 

@@ -7,16 +7,13 @@ of MultiLoc the random and the homology-clean test.
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from recipes.protein_data import Proteins, read_deeploc, read_multiloc
+from recipes.protein_data import Proteins, homologs, read_deeploc, read_multiloc
 from rnnzoo.deeploc.residues import LETTERS
 
 SETS = (
@@ -77,24 +74,11 @@ def read_set(data: Path, name: str) -> list[tuple[str, str, Proteins]]:
 
 
 def has_homolog(queries: Proteins, targets: Proteins) -> np.ndarray:
-    """Whether each query has a hit of at least 30 % identity over half of it (MMseqs2)."""
-    program = shutil.which("mmseqs")
-    if program is None:
-        raise SystemExit("this set needs MMseqs2 (Debian's package mmseqs2) on the PATH")
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        for name, proteins in (("queries", queries), ("targets", targets)):
-            (place / name).write_text(
-                "".join(
-                    f">{n}\n{''.join(LETTERS[number - 1] for number in chain)}\n"
-                    for n, chain in enumerate(proteins.chains)
-                )
-            )
-        files = [str(place / name) for name in ("queries", "targets", "hits", "tmp")]
-        options = "--min-seq-id 0.3 -c 0.5 --cov-mode 2 -e 0.001 -s 7.5 --format-output query -v 1"
-        subprocess.run([program, "easy-search", *files, *options.split()], check=True)
-        hits = {int(line) for line in (place / "hits").read_text().split()}
-    return np.array([n in hits for n in range(len(queries))])
+    """Whether each query has a hit of at least 30 % identity over half of it."""
+    found = np.zeros(len(queries), bool)
+    for query, _, covered, _ in homologs(queries, targets):
+        found[int(query)] |= covered >= 0.5
+    return found
 
 
 def check_unseen(name: str, chosen: str) -> None:
@@ -105,7 +89,8 @@ def check_unseen(name: str, chosen: str) -> None:
     if entry is None:
         return
     trained, folds = entry.recipe["settings"]["data"], entry.recipe["folds"]
-    own = {"deeploc1": SETS[:3], "multiloc": SETS[3:5], "multiloc-h": SETS[5:]}[trained]
+    deeploc = dict.fromkeys(("deeploc1", "deeploc1+2"), SETS[:3])
+    own = {**deeploc, "multiloc": SETS[3:5], "multiloc-h": SETS[5:]}[trained]
     if chosen not in own:
         raise SystemExit(f"{name} was trained on {trained}: measure it on {', '.join(own)}")
     held_out = "4" if trained.startswith("multiloc") else "0"

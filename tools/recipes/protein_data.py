@@ -1,5 +1,8 @@
 """The protein sets as residue numbers with labels, and what changes a chain in training.
 
+To DeepLoc 1.0's proteins those of DeepLoc 2.0 can be added for training, without the homologs of
+any protein that is measured on (MMseqs2, which has to be installed).
+
 Chains are cut as `rnnzoo.deeploc.preprocess` cuts them, keeping both ends, where most sorting
 signals are; in training a piece of the middle is left out now and then and residues are replaced
 by others that BLOSUM62 finds likely in their place.
@@ -10,12 +13,18 @@ from __future__ import annotations
 import csv
 import dataclasses
 import gzip
+import os
+import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from rnnzoo.deeploc.preprocess import PreprocessorConfig, ProteinPreprocessor
 from rnnzoo.deeploc.residues import BLOSUM62, LETTERS, RESIDUES
+
+ADDED = "+"
 
 DEEPLOC_LOCATIONS = {
     "Cytoplasm": "Cytoplasm",
@@ -53,11 +62,15 @@ BACKGROUND = np.array(
 class Proteins:
     """Chains as residue numbers, whole; location and membrane (1, 0, or -1 where unknown).
 
-    `measured` is False where the membrane's label was reconstructed: to train on, never to score.
+    `shares` [proteins, locations] is the target: a protein of several locations has an equal share
+    in each, and `location` is the first of them. `measured` is False where the membrane's label
+    was reconstructed: to train on, never to score. The `fold` of an added protein is `ADDED` and
+    the folds that hold a homolog of it.
     """
 
     accessions: list[str]
     chains: list[np.ndarray]
+    shares: np.ndarray
     location: np.ndarray
     membrane: np.ndarray
     fold: np.ndarray
@@ -71,6 +84,7 @@ class Proteins:
         return Proteins(
             [self.accessions[n] for n in rows],
             [self.chains[n] for n in rows],
+            self.shares[rows],
             self.location[rows],
             self.membrane[rows],
             self.fold[rows],
@@ -87,13 +101,15 @@ def _rows(path: Path) -> list[dict[str, str]]:
 def _proteins(rows: list[dict[str, str]], names: dict[str, str], fold: str) -> Proteins:
     preprocessor = ProteinPreprocessor(PreprocessorConfig(tuple(names.values())))
     places = list(names)
+    location = np.array([places.index(row["location"]) for row in rows], int)
     return Proteins(
         [row["accession"] for row in rows],
         [preprocessor.numbers(row["sequence"]) for row in rows],
-        np.array([places.index(row["location"]) for row in rows]),
-        np.array([{"M": 1, "S": 0}.get(row.get("membrane", ""), -1) for row in rows]),
-        np.array([row[fold] for row in rows]),
-        np.array([row.get("membrane_src") != "inferred" for row in rows]),
+        np.eye(len(places), dtype=np.float32)[location],
+        location,
+        np.array([{"M": 1, "S": 0}.get(row.get("membrane", ""), -1) for row in rows], int),
+        np.array([row[fold] for row in rows], dtype=object),
+        np.array([row.get("membrane_src") != "inferred" for row in rows], bool),
         tuple(names.values()),
     )
 
@@ -107,6 +123,90 @@ def read_multiloc(data: Path, homology: bool = False) -> Proteins:
     """MultiLoc; `fold` is "1" to "5": stratified at random, or by whole homology clusters."""
     rows = _rows(data / "multiloc" / "multiloc11.tsv.gz")
     return _proteins(rows, MULTILOC_LOCATIONS, "fold_h" if homology else "fold")
+
+
+def read_both(data: Path, cache: Path) -> Proteins:
+    """DeepLoc 1.0, and the proteins that DeepLoc 2.0 adds.
+
+    Left out is what DeepLoc 1.0 has, and what is a homolog of a protein of its test: 30 % identity
+    over half of either chain. `cache` keeps what the search for homologs found.
+    """
+    own = read_deeploc(data)
+    rows = _rows(data / "deeploc2" / "swissprot_multilabel.tsv.gz")
+    places = {name: name for name in DEEPLOC_LOCATIONS.values()}
+    labels = [row["labels"].split("|") for row in rows]
+    added = _proteins(
+        [
+            {**row, "location": names[0], "membrane": "SM"[int(row["membrane"])]}
+            for row, names in zip(rows, labels, strict=True)
+        ],
+        places,
+        "partition",
+    )
+    for share, names in zip(added.shares, labels, strict=True):
+        at = [own.locations.index(name) for name in names]
+        share[at] = 1 / len(at)
+    known = {chain.tobytes() for chain in own.chains}
+    new = [
+        n
+        for n, (accession, chain) in enumerate(zip(added.accessions, added.chains, strict=True))
+        if accession not in own.accessions and chain.tobytes() not in known
+    ]
+    added = added.take(np.array(new, int))
+    added.fold = ADDED + folds_of_homologs(added, own, cache)
+    added = added.take(np.array(["-" not in fold for fold in added.fold]).nonzero()[0])
+    added = added.take(np.flatnonzero(added.shares.max(1) == 1))
+    return Proteins(
+        own.accessions + added.accessions,
+        own.chains + added.chains,
+        *(
+            np.concatenate([getattr(own, name), getattr(added, name)])
+            for name in ("shares", "location", "membrane", "fold", "measured")
+        ),
+        own.locations,
+    )
+
+
+def folds_of_homologs(added: Proteins, own: Proteins, cache: Path) -> np.ndarray:
+    """For each added protein the folds that hold a homolog of it, in one string."""
+    if not cache.exists():
+        folds: list[set[str]] = [set() for _ in range(len(added))]
+        for query, target, *covered in homologs(added, own):
+            if max(covered) >= 0.5:
+                folds[int(query)].add(own.fold[int(target)])
+        lines = [
+            f"{accession}\t{''.join(sorted(found))}\n"
+            for accession, found in zip(added.accessions, folds, strict=True)
+        ]
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        partial = cache.with_suffix(".partial")
+        partial.write_text("".join(lines), encoding="utf-8")
+        os.replace(partial, cache)
+    found = dict(line.split("\t") for line in cache.read_text(encoding="utf-8").splitlines())
+    if list(found) != added.accessions:
+        raise SystemExit(f"{cache} was made of other data: delete it and start again")
+    return np.array(list(found.values()), dtype=object)
+
+
+def homologs(queries: Proteins, targets: Proteins) -> np.ndarray:
+    """Pairs of at least 30 % identity (MMseqs2, E-value up to 0.001): rows of the query's and the
+    target's number and the shares of the query and of the target that the alignment covers."""
+    program = shutil.which("mmseqs")
+    if program is None:
+        raise SystemExit("this set needs MMseqs2 (Debian's package mmseqs2) on the PATH")
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        for name, proteins in (("queries", queries), ("targets", targets)):
+            (place / name).write_text(
+                "".join(
+                    f">{n}\n{''.join(LETTERS[number - 1] for number in chain)}\n"
+                    for n, chain in enumerate(proteins.chains)
+                )
+            )
+        files = [str(place / name) for name in ("queries", "targets", "hits", "tmp")]
+        options = "--min-seq-id 0.3 -e 0.001 -s 7.5 --format-output query,target,qcov,tcov -v 1"
+        subprocess.run([program, "easy-search", *files, *options.split()], check=True)
+        return np.loadtxt(place / "hits", ndmin=2).reshape(-1, 4)
 
 
 def replacement_table() -> np.ndarray:
