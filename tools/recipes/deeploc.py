@@ -140,7 +140,7 @@ def batches(proteins: Proteins, recipe: Recipe, start_step: int) -> Iterator[Bat
             rows = order[first:last]
             if step >= start_step:
                 padded = preprocessor.pad([chains[n] for n in rows])
-                yield padded, proteins.shares[rows], proteins.membrane[rows]
+                yield padded, proteins.location[rows], proteins.membrane[rows]
             step += 1
 
 
@@ -164,21 +164,20 @@ class Run(BaseRun):
             recipe, folder, build_network(DeepLocConfig(**recipe.network), recipe.dtype)
         )
         residues, labels = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)
-        shares, rate = tf.TensorSpec([None, None], tf.float32), tf.TensorSpec([], tf.float32)
-        signature = [residues, shares, labels, rate]
+        signature = [residues, labels, labels, tf.TensorSpec([], tf.float32)]
         self._train = tf.function(self._train_step, input_signature=signature, autograph=False)
         self._predict = tf.function(
             lambda x: self.network(x, training=False), input_signature=[residues], autograph=False
         )
 
-    def _train_step(self, residues: Any, shares: Any, membrane: Any, rate: Any) -> Any:
+    def _train_step(self, residues: Any, location: Any, membrane: Any, rate: Any) -> Any:
         import tensorflow as tf
 
         smoothing = self.recipe.label_smoothing
         with tf.GradientTape() as tape:
             out = self.network(residues, training=True)
             log_probs = tf.math.log(out["location"] + 1e-8)
-            xent = -tf.reduce_sum(shares * log_probs, -1)
+            xent = -tf.gather(log_probs, location, batch_dims=1)
             loss = tf.reduce_mean(
                 (1 - smoothing) * xent - smoothing * tf.reduce_mean(log_probs, -1)
             )
@@ -190,15 +189,15 @@ class Run(BaseRun):
                     / tf.maximum(tf.reduce_sum(known), 1.0)
                 )
         self.descend(tape, loss, rate)
-        found = tf.argmax(out["location"], -1)
-        right = tf.math.count_nonzero(tf.gather(shares, found, batch_dims=1))
-        rows, real = tf.size(membrane), tf.math.count_nonzero(residues)
+        found = tf.argmax(out["location"], -1, output_type=tf.int32)
+        right = tf.reduce_sum(tf.cast(found == location, tf.float32))
+        rows, real = tf.size(location), tf.math.count_nonzero(residues)
         return tf.reduce_sum(xent), right, rows, real, loss
 
     def update(self, *batch: Any) -> list[Any]:
-        residues, shares, membrane = batch
+        residues, location, membrane = batch
         rate = np.float32(learning_rate(self.recipe, self.step))
-        return self._train(residues, shares, membrane.astype(np.int32), rate)
+        return self._train(residues, location.astype(np.int32), membrane.astype(np.int32), rate)
 
     def predict(self, proteins: Proteins) -> dict[str, np.ndarray]:
         """Likelihoods of the averaged weights, in the proteins' order."""

@@ -62,15 +62,12 @@ BACKGROUND = np.array(
 class Proteins:
     """Chains as residue numbers, whole; location and membrane (1, 0, or -1 where unknown).
 
-    `shares` [proteins, locations] is the target: a protein of several locations has an equal share
-    in each, and `location` is the first of them. `measured` is False where the membrane's label
-    was reconstructed: to train on, never to score. The `fold` of an added protein is `ADDED` and
-    the folds that hold a homolog of it.
+    `measured` is False where the membrane's label was reconstructed: to train on, never to score.
+    The `fold` of an added protein is `ADDED` and the folds that hold a homolog of it.
     """
 
     accessions: list[str]
     chains: list[np.ndarray]
-    shares: np.ndarray
     location: np.ndarray
     membrane: np.ndarray
     fold: np.ndarray
@@ -84,7 +81,6 @@ class Proteins:
         return Proteins(
             [self.accessions[n] for n in rows],
             [self.chains[n] for n in rows],
-            self.shares[rows],
             self.location[rows],
             self.membrane[rows],
             self.fold[rows],
@@ -101,12 +97,10 @@ def _rows(path: Path) -> list[dict[str, str]]:
 def _proteins(rows: list[dict[str, str]], names: dict[str, str], fold: str) -> Proteins:
     preprocessor = ProteinPreprocessor(PreprocessorConfig(tuple(names.values())))
     places = list(names)
-    location = np.array([places.index(row["location"]) for row in rows], int)
     return Proteins(
         [row["accession"] for row in rows],
         [preprocessor.numbers(row["sequence"]) for row in rows],
-        np.eye(len(places), dtype=np.float32)[location],
-        location,
+        np.array([places.index(row["location"]) for row in rows], int),
         np.array([{"M": 1, "S": 0}.get(row.get("membrane", ""), -1) for row in rows], int),
         np.array([row[fold] for row in rows], dtype=object),
         np.array([row.get("membrane_src") != "inferred" for row in rows], bool),
@@ -126,42 +120,37 @@ def read_multiloc(data: Path, homology: bool = False) -> Proteins:
 
 
 def read_both(data: Path, cache: Path) -> Proteins:
-    """DeepLoc 1.0, and the proteins that DeepLoc 2.0 adds.
+    """DeepLoc 1.0, and the proteins of one location that DeepLoc 2.0 adds.
 
     Left out is what DeepLoc 1.0 has, and what is a homolog of a protein of its test: 30 % identity
     over half of either chain. `cache` keeps what the search for homologs found.
     """
     own = read_deeploc(data)
-    rows = _rows(data / "deeploc2" / "swissprot_multilabel.tsv.gz")
     places = {name: name for name in DEEPLOC_LOCATIONS.values()}
-    labels = [row["labels"].split("|") for row in rows]
     added = _proteins(
         [
-            {**row, "location": names[0], "membrane": "SM"[int(row["membrane"])]}
-            for row, names in zip(rows, labels, strict=True)
+            {**row, "location": row["labels"], "membrane": "SM"[int(row["membrane"])]}
+            for row in _rows(data / "deeploc2" / "swissprot_multilabel.tsv.gz")
+            if row["labels"] in places
         ],
         places,
         "partition",
     )
-    for share, names in zip(added.shares, labels, strict=True):
-        at = [own.locations.index(name) for name in names]
-        share[at] = 1 / len(at)
-    known = {chain.tobytes() for chain in own.chains}
+    accessions = set(own.accessions)
+    chains = {chain.tobytes() for chain in own.chains}
     new = [
-        n
-        for n, (accession, chain) in enumerate(zip(added.accessions, added.chains, strict=True))
-        if accession not in own.accessions and chain.tobytes() not in known
+        accession not in accessions and chain.tobytes() not in chains
+        for accession, chain in zip(added.accessions, added.chains, strict=True)
     ]
-    added = added.take(np.array(new, int))
+    added = added.take(np.flatnonzero(new))
     added.fold = ADDED + folds_of_homologs(added, own, cache)
-    added = added.take(np.array(["-" not in fold for fold in added.fold]).nonzero()[0])
-    added = added.take(np.flatnonzero(added.shares.max(1) == 1))
+    added = added.take(np.flatnonzero(["-" not in fold for fold in added.fold]))
     return Proteins(
         own.accessions + added.accessions,
         own.chains + added.chains,
         *(
             np.concatenate([getattr(own, name), getattr(added, name)])
-            for name in ("shares", "location", "membrane", "fold", "measured")
+            for name in ("location", "membrane", "fold", "measured")
         ),
         own.locations,
     )
