@@ -78,6 +78,31 @@ def test_batches_go_on_where_they_stopped(data):
             np.testing.assert_array_equal(one, other)
 
 
+def test_multilocs_splits_are_apart(tmp_path):
+    (tmp_path / "multiloc").mkdir()
+    with gzip.open(tmp_path / "multiloc" / "multiloc11.tsv.gz", "wt") as file:
+        table = csv.writer(file, delimiter="\t")
+        table.writerow(["accession", "sequence", "location", "fold", "fold_h"])
+        for n in range(50):
+            place = list(protein_data.MULTILOC_LOCATIONS)[n % 11]
+            table.writerow([f"P{n}", "MKV" * 9, place, n % 5 + 1, n // 10 + 1])
+    for name, test in (
+        ("deeploc-multiloc", range(4, 50, 5)),
+        ("deeploc-multiloc-clean", range(40, 50)),
+    ):
+        recipe = deeploc.RECIPES[name]
+        proteins = deeploc.read_proteins(tmp_path, recipe.data, tmp_path)
+        train, valid = deeploc.split(proteins, recipe)
+        ((source, split, measured),) = deeploc_measure.read_set(tmp_path, f"{recipe.data}-test")
+        assert (len(train), len(valid), source) == (30, 10, "multiloc")
+        assert measured.accessions == [f"P{n}" for n in test]
+        assert ("clean" in split) == ("clean" in name)
+        parts = [set(part.accessions) for part in (train, valid, measured)]
+        assert len(set.union(*parts)) == 50
+        ((_, _, again),) = deeploc_measure.read_set(tmp_path, f"{recipe.data}-valid")
+        assert again.accessions == valid.accessions
+
+
 def test_what_deeploc2_adds_has_no_homolog_in_what_is_measured(data, tmp_path, monkeypatch):
     own = protein_data.read_deeploc(data)
     letters = ["".join(LETTERS[number - 1] for number in chain) for chain in own.chains]

@@ -1,4 +1,4 @@
-"""Recipes of `deeploc-attn` and `deeploc-multiloc`: data order, augmentation, loss, members.
+"""Recipes of the localizers: order of the data, augmentation, loss, members.
 
 Each member is trained apart, on all folds but its own, and validated on that one; `release.py`
 puts the members' averaged weights side by side into one network. Cross-entropy with label
@@ -67,14 +67,16 @@ _NETWORK = {
     "dropout": 0.25,
     "input_dropout": 0.1,
 }
+_MULTILOC = Recipe(
+    network={**_NETWORK, "num_locations": 11, "membrane": False, "attention_steps": 0},
+    steps=2000,
+    data="multiloc",
+    fold="4",
+)
 RECIPES = {
     "deeploc-attn": Recipe(network=_NETWORK, steps=4000),
-    "deeploc-multiloc": Recipe(
-        network={**_NETWORK, "num_locations": 11, "membrane": False, "attention_steps": 0},
-        steps=2000,
-        data="multiloc",
-        fold="4",
-    ),
+    "deeploc-multiloc": _MULTILOC,
+    "deeploc-multiloc-clean": dataclasses.replace(_MULTILOC, data="multiloc-clean"),
 }
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -84,7 +86,7 @@ def read_proteins(data: Path, name: str, folder: Path) -> Proteins:
     """A recipe's data set; `folder` keeps what was searched for."""
     if name == "deeploc1+2":
         return read_both(data, folder / "homologs.tsv")
-    return read_deeploc(data) if name == "deeploc1" else read_multiloc(data, name.endswith("-h"))
+    return read_deeploc(data) if name == "deeploc1" else read_multiloc(data, name)
 
 
 def read_locations(data: str) -> tuple[str, ...]:

@@ -29,6 +29,13 @@ _UNIPROT = {
     "licence": "CC BY 4.0",
     "url": "https://www.uniprot.org",
 }
+_MULTILOC = {
+    "name": "MultiLoc (Swiss-Prot 42)",
+    "citation": "UniProt Consortium; Höglund, Dönnes, Blum, Adolph and Kohlbacher, MultiLoc, "
+    "Bioinformatics 22(10), 2006, doi 10.1093/bioinformatics/btl002.",
+    "size": "5,959 proteins",
+    **_UNIPROT,
+}
 _DATA = {
     "deeploc-attn": {
         "name": "DeepLoc 1.0 (Swiss-Prot), membrane labels partly reconstructed",
@@ -38,29 +45,28 @@ _DATA = {
         "size": "13,858 proteins, of them 2,773 for the test",
         **_UNIPROT,
     },
-    "deeploc-multiloc": {
-        "name": "MultiLoc (Swiss-Prot 42)",
-        "citation": "UniProt Consortium; Höglund, Dönnes, Blum, Adolph and Kohlbacher, MultiLoc, "
-        "Bioinformatics 22(10), 2006, doi 10.1093/bioinformatics/btl002.",
-        "size": "5,959 proteins",
-        **_UNIPROT,
-    },
+    "deeploc-multiloc": _MULTILOC,
+    "deeploc-multiloc-clean": _MULTILOC,
 }
+_SONDERBY = (
+    "Sønderby, Sønderby, Nielsen and Winther, Convolutional LSTM Networks for Subcellular "
+    "Localization of Proteins, 2015, arXiv 1503.01919",
+)
 _PAPERS = {
     "deeploc-attn": (
         "Almagro Armenteros et al., DeepLoc: prediction of protein subcellular localization using "
         "deep learning, 2017, doi 10.1093/bioinformatics/btx431",
     ),
-    "deeploc-multiloc": (
-        "Sønderby, Sønderby, Nielsen and Winther, Convolutional LSTM Networks for Subcellular "
-        "Localization of Proteins, 2015, arXiv 1503.01919",
-    ),
+    "deeploc-multiloc": _SONDERBY,
+    "deeploc-multiloc-clean": _SONDERBY,
 }
 _SUMMARIES = {
     "deeploc-attn": "Where a protein goes: ten locations, membrane-bound or soluble, and which "
     "residues the network looked at (DeepLoc 2017)",
     "deeploc-multiloc": "Where a protein goes: Sønderby's network (2015) on MultiLoc's eleven "
-    "locations",
+    "locations, random split",
+    "deeploc-multiloc-clean": "Where a protein goes: Sønderby's network (2015) on MultiLoc's "
+    "eleven locations, no homologs between training and test",
 }
 _LIMITS = (
     "Eukaryotic proteins of one location each: a protein that is in several places gets one.",
@@ -119,6 +125,7 @@ def headline(figures: dict[tuple[str, str, str], float]) -> str:
         ("deeploc-1.0", "test", "official DeepLoc test"),
         ("deeploc-1.0", "valid", "validation split of DeepLoc 1.0"),
         ("multiloc", "test, random split", "MultiLoc, random split"),
+        ("multiloc", "test, homology-clean split", "MultiLoc, homology-clean split"),
     ):
         if (data, split, "accuracy") in figures:
             return (

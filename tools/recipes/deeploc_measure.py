@@ -2,7 +2,7 @@
 
 `valid` and `test` of DeepLoc 1.0, with the test split again into proteins that have a homolog in
 the training set and those that have none (`homology`, by MMseqs2, which has to be installed);
-of MultiLoc the random and the homology-clean test.
+`valid` and `test` of MultiLoc's random and of its homology-clean split.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ SETS = (
     "homology",
     "multiloc-valid",
     "multiloc-test",
-    "multiloc-homology-test",
+    "multiloc-clean-valid",
+    "multiloc-clean-test",
 )
 _BINS = 15
 
@@ -51,10 +52,10 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
 def read_set(data: Path, name: str) -> list[tuple[str, str, Proteins]]:
     """The parts of an evaluation set: (data name, split, proteins)."""
     if name.startswith("multiloc"):
-        proteins = read_multiloc(data, "homology" in name)
-        fold = "4" if name.endswith("valid") else "5"
-        kind = "homology-clean" if "homology" in name else "random"
-        split = f"{'valid' if fold == '4' else 'test'}, {kind} split"
+        source, part = name.rsplit("-", 1)
+        proteins = read_multiloc(data, source)
+        fold = "4" if part == "valid" else "5"
+        split = f"{part}, {'random' if source == 'multiloc' else 'homology-clean'} split"
         return [("multiloc", split, proteins.take(np.flatnonzero(proteins.fold == fold)))]
     proteins = read_deeploc(data)
     if name == "valid":
@@ -90,7 +91,7 @@ def check_unseen(name: str, chosen: str) -> None:
         return
     trained, folds = entry.recipe["settings"]["data"], entry.recipe["folds"]
     deeploc = dict.fromkeys(("deeploc1", "deeploc1+2"), SETS[:3])
-    own = {**deeploc, "multiloc": SETS[3:5], "multiloc-h": SETS[5:]}[trained]
+    own = {**deeploc, "multiloc": SETS[3:5], "multiloc-clean": SETS[5:]}[trained]
     if chosen not in own:
         raise SystemExit(f"{name} was trained on {trained}: measure it on {', '.join(own)}")
     held_out = "4" if trained.startswith("multiloc") else "0"

@@ -113,10 +113,11 @@ def read_deeploc(data: Path) -> Proteins:
     return _proteins(_rows(data / "deeploc1" / "deeploc1.tsv.gz"), DEEPLOC_LOCATIONS, "fold")
 
 
-def read_multiloc(data: Path, homology: bool = False) -> Proteins:
-    """MultiLoc; `fold` is "1" to "5": stratified at random, or by whole homology clusters."""
+def read_multiloc(data: Path, name: str) -> Proteins:
+    """MultiLoc; `fold` is "1" to "5": for "multiloc" stratified at random, for "multiloc-clean" by
+    whole homology clusters."""
     rows = _rows(data / "multiloc" / "multiloc11.tsv.gz")
-    return _proteins(rows, MULTILOC_LOCATIONS, "fold_h" if homology else "fold")
+    return _proteins(rows, MULTILOC_LOCATIONS, "fold" if name == "multiloc" else "fold_h")
 
 
 def read_both(data: Path, cache: Path) -> Proteins:
