@@ -1,0 +1,13 @@
+"""Speech to text: Deep Speech (2014) and Deep Speech 2 (2015)."""
+
+from rnnzoo.deepspeech.audio import Recording
+from rnnzoo.deepspeech.network import DeepSpeechConfig, build_network
+from rnnzoo.deepspeech.preprocess import PreprocessorConfig, SpeechPreprocessor
+
+__all__ = [
+    "DeepSpeechConfig",
+    "PreprocessorConfig",
+    "Recording",
+    "SpeechPreprocessor",
+    "build_network",
+]

@@ -1,0 +1,134 @@
+"""Sound to padded samples, and text to the numbers of an alphabet.
+
+The spectrogram is part of the network (`rnnzoo.deepspeech.network`), so that samples are all that
+any export needs. Recordings that are longer than the network reads at once are cut where they are
+quietest.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rnnzoo.config import check_range, check_types
+from rnnzoo.deepspeech.audio import Recording
+from rnnzoo.errors import InputError
+
+_QUIET_SECONDS = 0.2
+
+
+@dataclasses.dataclass(frozen=True)
+class PreprocessorConfig:
+    """What a network hears and writes.
+
+    Attributes
+    ----------
+    alphabet : str
+        The characters that the network's symbols 1, 2, ... stand for; symbol 0 is CTC's blank.
+    sampling_rate : int
+        Samples a second, in hertz.
+    max_seconds : float
+        What is read at once; longer recordings are cut at silence.
+
+    Examples
+    --------
+    >>> from rnnzoo.deepspeech import PreprocessorConfig
+    >>> len(PreprocessorConfig().alphabet)
+    28
+    """
+
+    alphabet: str = " 'abcdefghijklmnopqrstuvwxyz"
+    sampling_rate: int = 16000
+    max_seconds: float = 20.0
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        check_range(self, sampling_rate=(1000, 768_000), max_seconds=(1, 600))
+        if not self.alphabet or len(set(self.alphabet)) != len(self.alphabet):
+            raise ValueError(f"alphabet must have characters that differ, got {self.alphabet!r}")
+
+
+class SpeechPreprocessor:
+    """Cuts and pads recordings, numbers the characters of transcripts.
+
+    Parameters
+    ----------
+    config : PreprocessorConfig
+
+    Examples
+    --------
+    >>> from rnnzoo.deepspeech import PreprocessorConfig, SpeechPreprocessor
+    >>> preprocessor = SpeechPreprocessor(PreprocessorConfig())
+    >>> preprocessor.text(preprocessor.numbers("Good day"))
+    'good day'
+    """
+
+    def __init__(self, config: PreprocessorConfig) -> None:
+        self.config = config
+        self._numbers = {character: n for n, character in enumerate(config.alphabet, 1)}
+
+    # --- sound -----------------------------------------------------------------------------
+
+    def pieces(self, recording: Recording) -> list[tuple[int, int]]:
+        """First and last sample (excluded) of what is read at once, in order, without gaps.
+
+        A piece ends at the quietest fifth of a second of the last half of the longest it may be.
+        """
+        length, rate = len(recording.samples), recording.sampling_rate
+        longest = int(self.config.max_seconds * rate)
+        if length <= longest:
+            return [(0, length)]
+        width = max(1, int(_QUIET_SECONDS * rate))
+        energy = np.concatenate([[0.0], np.cumsum(np.square(recording.samples, dtype=np.float64))])
+        cuts = [0]
+        while length - cuts[-1] > longest:
+            first, last = cuts[-1] + longest // 2, cuts[-1] + longest
+            loudness = energy[first + width : last + 1] - energy[first : last + 1 - width]
+            cuts.append(first + int(loudness.argmin()) + width // 2)
+        return list(zip(cuts, [*cuts[1:], length], strict=True))
+
+    def pad(self, chunks: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Samples side by side [batch, samples], float32, padded with 0 on the right, and their
+        lengths [batch], int32."""
+        lengths = np.array([len(chunk) for chunk in chunks], np.int32)
+        out = np.zeros((len(chunks), max(1, int(lengths.max(initial=0)))), np.float32)
+        for line, chunk in zip(out, chunks, strict=True):
+            line[: len(chunk)] = chunk
+        return out, lengths
+
+    # --- text ------------------------------------------------------------------------------
+
+    def normalized(self, text: str) -> str:
+        """Text as the alphabet writes it: lower case, accents left out, typographic apostrophes
+        straight, one space between words."""
+        plain = unicodedata.normalize("NFKD", text.replace("\u2019", "'").lower())
+        plain = "".join(c for c in plain if not unicodedata.combining(c))
+        return " ".join(plain.split())
+
+    def numbers(self, text: Any) -> list[int]:
+        """Symbols of a transcript's characters.
+
+        Raises
+        ------
+        InputError
+            Names the characters that the alphabet lacks.
+        """
+        if not isinstance(text, str):
+            raise InputError(f"expected a transcript, got {type(text).__name__}")
+        plain = self.normalized(text)
+        unknown = sorted(set(plain) - set(self._numbers))
+        if unknown:
+            raise InputError(
+                f"the transcript {text!r:.60} has characters that the network does not write: "
+                f"{' '.join(unknown[:10])}. It writes {self.config.alphabet!r}: spell numbers out, "
+                "leave punctuation out"
+            )
+        return [self._numbers[character] for character in plain]
+
+    def text(self, symbols: Sequence[int]) -> str:
+        """The characters of symbols."""
+        return "".join(self.config.alphabet[symbol - 1] for symbol in symbols)
