@@ -17,6 +17,7 @@ from rnnzoo.deepspeech.network import (
     SequenceBatchNorm,
     SpecAugment,
     mel_filters,
+    weight_shapes,
 )
 from rnnzoo.errors import InputError
 
@@ -184,6 +185,14 @@ def test_the_row_convolution_is_its_formula():
     expected = [(w[:, :, 0] * padded[t : t + 5]).sum(0) + b for t in range(9)]
     np.testing.assert_allclose(out[0], expected, atol=1e-5)
     assert int(frames[0]) == 9
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_shapes_are_known_without_the_network(name, cell):
+    config = dataclasses.replace(CONFIGS[name], cell=cell, num_layers=2, batch_norm=True)
+    built = {w.path: tuple(w.shape) for w in build_network(config).weights}
+    assert weight_shapes(config) == built
 
 
 def test_directions_are_added():

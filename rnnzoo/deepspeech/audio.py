@@ -135,7 +135,7 @@ def _read(one: Any, sampling_rate: int | None, number: int) -> Recording:
             )
         return checked(one["array"], one["sampling_rate"], name)
     if _is_pair(one):
-        return checked(*one, name)
+        return checked(one[0], one[1], name)
     if sampling_rate is None:
         raise InputError(
             f"{name}: an array has no sampling rate of its own: give (array, sampling_rate), or "

@@ -678,3 +678,55 @@ def build_network(config: DeepSpeechConfig, dtype: Any = None) -> keras.Model:
         {"log_probs": log_probs, "frames": frames},
         name="deepspeech",
     )
+
+
+def weight_shapes(config: DeepSpeechConfig) -> dict[str, tuple[int, ...]]:
+    """The shape of every weight by its path, without building the network."""
+    c = config
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def norm(path: str, size: int) -> None:
+        for name in ("gamma", "beta", "moving_mean", "moving_variance"):
+            shapes[f"recognizer/{path}/{name}"] = (size,)
+
+    def product(path: str, shape: tuple[int, ...], outputs: int | None = None) -> None:
+        shapes[f"recognizer/{path}/kernel"] = shape
+        shapes[f"recognizer/{path}/bias"] = (outputs or shape[-1],)
+
+    bands, channels = c.num_mels, 1
+    for number, filters in enumerate(c.conv_channels):
+        extent = (c.conv_times[number], c.conv_frequencies[number])
+        product(f"conv_{number + 1}/conv", (*extent, channels, filters))
+        if c.batch_norm:
+            norm(f"conv_{number + 1}/norm", filters)
+        bands, channels = -(-bands // c.frequency_strides[number]), filters
+    features = bands * channels
+    for number in range(c.num_dense_layers):
+        width = 1 if number else 2 * c.context + 1
+        product(f"dense_{number + 1}/dense", (width, features, c.dense_dim))
+        if c.batch_norm:
+            norm(f"dense_{number + 1}/norm", c.dense_dim)
+        features = c.dense_dim
+    gates = {"lstm": 4, "gru": 3, "rnn": 1}[c.cell]
+    for number in range(1, c.num_layers + 1):
+        if c.batch_norm and number > 1:
+            norm(f"norm_{number}", features)
+        name = f"{c.cell}_{number}"
+        inner = "simple_rnn_cell" if c.cell == "rnn" else f"{c.cell}_cell"
+        paths = [f"{name}/{inner}"]
+        if c.bidirectional:
+            paths = [f"{name}/{way}_{name}/{inner}" for way in ("forward", "backward")]
+        for path in paths:
+            units = gates * c.hidden_dim
+            shapes[f"recognizer/{path}/kernel"] = (features, units)
+            shapes[f"recognizer/{path}/recurrent_kernel"] = (c.hidden_dim, units)
+            bias = (2, units) if c.cell == "gru" else (units,)
+            shapes[f"recognizer/{path}/bias"] = bias
+        features = c.hidden_dim
+    if c.lookahead:
+        product("row_conv/row", (c.lookahead + 1, features, 1), features)
+    if c.output_dim:
+        product("output_dense", (features, c.output_dim))
+        features = c.output_dim
+    product("symbols", (features, c.num_symbols))
+    return shapes
