@@ -68,6 +68,16 @@ def test_batches_hold_each_protein_once_a_pass_within_their_budget(data):
     assert set(train.membrane) == {-1, 0, 1}
 
 
+def test_rare_locations_are_drawn_again():
+    location = np.array([0] * 90 + [1] * 8 + [2] * 2)
+    rng = np.random.default_rng(0)
+    drawn = deeploc.with_rare(location, 0.05, rng)
+    assert sorted(drawn)[:1] == [0]
+    assert set(drawn) == set(range(100))
+    assert np.bincount(location[drawn]).tolist() == [90, 8, 5]
+    assert deeploc.with_rare(location, 0.0, rng).tolist() == list(range(100))
+
+
 def test_batches_go_on_where_they_stopped(data):
     train, _ = deeploc.split(protein_data.read_deeploc(data), RECIPE)
     whole, later = deeploc.batches(train, RECIPE, 0), deeploc.batches(train, RECIPE, 7)

@@ -1,10 +1,12 @@
 """Speech to text: Deep Speech (2014) and Deep Speech 2 (2015)."""
 
 from rnnzoo.deepspeech.audio import Recording
+from rnnzoo.deepspeech.decode import DecodingOptions
 from rnnzoo.deepspeech.network import DeepSpeechConfig, build_network
 from rnnzoo.deepspeech.preprocess import PreprocessorConfig, SpeechPreprocessor
 
 __all__ = [
+    "DecodingOptions",
     "DeepSpeechConfig",
     "PreprocessorConfig",
     "Recording",

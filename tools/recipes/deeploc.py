@@ -50,6 +50,7 @@ class Recipe:
     membrane_weight: float = 0.5
     shorten_share: float = 0.5
     kept_ends: int = 100
+    least_share: float = 0.0
     substitution_rate: float = 0.05
     average_every: int = 5
     average_decay: float = 0.98
@@ -132,7 +133,8 @@ def batches(proteins: Proteins, recipe: Recipe, start_step: int) -> Iterator[Bat
             proteins = proteins.take(np.flatnonzero(own))
         length = recipe.short_length if step < recipe.short_steps else recipe.max_length
         preprocessor = ProteinPreprocessor(PreprocessorConfig(proteins.locations, length))
-        chains = [_changed(chain, recipe, rng) for chain in proteins.chains]
+        drawn = with_rare(proteins.location, recipe.least_share, rng)
+        chains = [_changed(proteins.chains[n], recipe, rng) for n in drawn]
         chains = [preprocessor.cut(chain) for chain in chains]
         lengths = np.array([len(chain) for chain in chains])
         order = np.argsort(lengths * rng.uniform(0.9, 1.1, len(lengths)), kind="stable")
@@ -141,9 +143,21 @@ def batches(proteins: Proteins, recipe: Recipe, start_step: int) -> Iterator[Bat
         for first, last in cuts:
             rows = order[first:last]
             if step >= start_step:
-                padded = preprocessor.pad([chains[n] for n in rows])
-                yield padded, proteins.location[rows], proteins.membrane[rows]
+                padded, labelled = preprocessor.pad([chains[n] for n in rows]), drawn[rows]
+                yield padded, proteins.location[labelled], proteins.membrane[labelled]
             step += 1
+
+
+def with_rare(location: np.ndarray, least_share: float, rng: np.random.Generator) -> np.ndarray:
+    """Numbers of all proteins, those of rare locations drawn again until each location has at
+    least a `least_share` of what there was."""
+    numbers = [np.arange(len(location))]
+    for place in np.unique(location):
+        own = np.flatnonzero(location == place)
+        missing = round(least_share * len(location)) - len(own)
+        if missing > 0:
+            numbers.append(rng.choice(own, missing))
+    return np.concatenate(numbers)
 
 
 def _changed(chain: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> np.ndarray:

@@ -262,9 +262,11 @@ def record_recipe(
         for key in _FIXED & set(fields):
             if old["recipe"][key] != fields[key]:
                 raise SystemExit(f"{folder} holds a run of another {key}: name another --run")
+        before = json.loads(json.dumps(dataclasses.asdict(type(recipe)(fields["network"], 0))))
+        before |= old["recipe"]  # a field that is newer than the run had its default
         for key, value in fields.items():
-            if step and old["recipe"][key] != value:
-                changes.append(f"{key} {old['recipe'][key]} until step {step:,}, then {value}")
+            if step and before[key] != value:
+                changes.append(f"{key} {before[key]} until step {step:,}, then {value}")
     record = {"recipe": fields, "machine": machine(), "changes": changes, "start": start}
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
