@@ -1,0 +1,299 @@
+"""From frames of log-probabilities to symbols: the likeliest path, or prefix beam search.
+
+A prefix has two probabilities, of the paths that end in a blank and of those that end in its last
+symbol; a repeated symbol starts anew only after a blank (Graves et al. 2006; Hannun et al. 2014,
+arXiv 1408.2873, algorithm 1). A scorer adds what it thinks of each symbol as it is appended
+(shallow fusion). All prefixes of a frame are extended by all symbols at once, in numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from rnnzoo.errors import InputError
+
+BLANK = 0
+_MANY_NODES = 100_000
+
+
+class Scorer(Protocol):
+    """Says how well a symbol goes on from what stands already: a language model, a grammar.
+
+    Scores are natural logarithms, -inf forbids. States are rows of an integer array, one for each
+    prefix.
+    """
+
+    def start(self) -> np.ndarray:
+        """The state [1, width] before the first symbol."""
+
+    def scores(self, states: np.ndarray) -> np.ndarray:
+        """Of appending each symbol to each state: [states, symbols], the blank's column unused."""
+
+    def advance(self, states: np.ndarray, symbols: np.ndarray) -> np.ndarray:
+        """The states after each has got its symbol [states]."""
+
+    def final(self, states: np.ndarray) -> np.ndarray:
+        """Of ending in each state: [states]."""
+
+
+class Hypothesis(NamedTuple):
+    """A string of symbols that a search found.
+
+    Attributes
+    ----------
+    symbols : tuple of int
+    score : float
+        What the search ranks by: `acoustic` and what the scorer and the bonuses add.
+    acoustic : float
+        ln p(symbols | frames), over the paths that the search kept.
+    """
+
+    symbols: tuple[int, ...]
+    score: float
+    acoustic: float
+
+
+def greedy(log_probs: np.ndarray) -> Hypothesis:
+    """The likeliest symbol of every frame, repeats and blanks taken out.
+
+    Parameters
+    ----------
+    log_probs : np.ndarray
+        [frames, symbols], natural logarithms; symbol 0 is the blank.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnzoo.ctc import greedy
+    >>> greedy(np.log(np.eye(3)[[1, 1, 0, 1, 2, 0]] + 1e-9)).symbols
+    (1, 1, 2)
+    """
+    path = log_probs.argmax(1) if len(log_probs) else np.zeros(0, int)
+    kept = (path != BLANK) & (path != np.concatenate([[BLANK], path[:-1]]))
+    score = float(log_probs.max(1).sum()) if len(log_probs) else 0.0
+    return Hypothesis(tuple(path[kept].tolist()), score, score)
+
+
+def align(log_probs: np.ndarray, symbols: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Where symbols stand on the likeliest path that says them (Viterbi).
+
+    Parameters
+    ----------
+    log_probs : np.ndarray
+        [frames, symbols], natural logarithms.
+    symbols : sequence of int
+
+    Returns
+    -------
+    first, last : np.ndarray
+        Of each symbol: the frame where it first comes and that where it is last repeated.
+
+    Raises
+    ------
+    InputError
+        If the symbols do not fit into the frames.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnzoo.ctc import align
+    >>> first, last = align(np.log(np.eye(3)[[0, 1, 1, 0, 2, 0]] + 1e-9), [1, 2])
+    >>> first.tolist(), last.tolist()
+    ([1, 4], [2, 4])
+    """
+    count = len(symbols)
+    places = np.zeros(2 * count + 1, int)  # blanks around the symbols, as in Graves et al. 2006
+    places[1::2] = symbols
+    skips = np.zeros(len(places), bool)
+    skips[3::2] = places[3::2] != places[1:-2:2]
+    needed = count + int((np.diff(symbols) == 0).sum()) if count else 0
+    if len(log_probs) < needed:
+        raise InputError(f"{count:,} symbols do not fit into {len(log_probs):,} frames")
+    best = np.full(len(places), -np.inf)
+    best[:1] = 0.0
+    came = np.zeros((len(log_probs), len(places)), np.int8)
+    for t, frame in enumerate(np.asarray(log_probs, np.float64)):
+        one = np.concatenate([[-np.inf], best[:-1]])
+        two = np.where(skips, np.concatenate([[-np.inf, -np.inf], best[:-2]])[: len(best)], -np.inf)
+        ways = np.stack([best, one, two])
+        came[t] = ways.argmax(0)
+        best = ways.max(0) + frame[places]
+    place = len(places) - 1
+    if count and best[place - 1] > best[place]:
+        place -= 1
+    first, last = np.zeros(count, int), np.full(count, -1)
+    for t in range(len(log_probs) - 1, -1, -1):
+        if place % 2:
+            symbol = place // 2
+            first[symbol] = t
+            last[symbol] = max(last[symbol], t)
+        place -= came[t, place]
+    return first, last
+
+
+class PrefixBeamSearch:
+    """Prefix beam search over frames that may come in pieces.
+
+    Parameters
+    ----------
+    num_symbols : int
+        The blank among them.
+    beam_size : int
+        Prefixes kept after each frame.
+    scorer : Scorer, optional
+    lm_weight : float
+        What the scorer's scores are multiplied by.
+    bonus : np.ndarray, optional
+        [symbols]: added when a symbol is appended, such as a bonus for a word at the space.
+    min_symbol_log_prob : float
+        Symbols less likely than this in a frame are not tried there, the likeliest one aside.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnzoo.ctc import PrefixBeamSearch
+    >>> search = PrefixBeamSearch(num_symbols=2, beam_size=10)
+    >>> search.feed(np.log([[0.6, 0.4], [0.6, 0.4]]))
+    >>> best = search.finish()[0]
+    >>> best.symbols, round(float(np.exp(best.acoustic)), 2)  # the likeliest path says nothing
+    ((1,), 0.64)
+    """
+
+    def __init__(
+        self,
+        num_symbols: int,
+        beam_size: int = 32,
+        scorer: Scorer | None = None,
+        lm_weight: float = 1.0,
+        bonus: np.ndarray | None = None,
+        min_symbol_log_prob: float = -np.inf,
+    ) -> None:
+        self.num_symbols, self.beam_size = num_symbols, beam_size
+        self.scorer, self.lm_weight = scorer, lm_weight
+        self.bonus = np.zeros(num_symbols) if bonus is None else bonus
+        self.min_symbol_log_prob = min_symbol_log_prob
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all frames."""
+        # prefixes are nodes of a tree, each known by its parent and its last symbol
+        self._parent, self._symbol = [-1], [BLANK]
+        self._children: dict[tuple[int, int], int] = {}
+        self._nodes = [0]
+        self._blank, self._same = np.zeros(1), np.full(1, -np.inf)  # ln p of both kinds of paths
+        self._added = np.zeros(1)  # what the scorer and the bonuses gave
+        self._states = np.zeros((1, 0), np.int64) if self.scorer is None else self.scorer.start()
+        self._gains = self._all_gains()
+
+    def feed(self, log_probs: np.ndarray) -> None:
+        """Go on with frames [frames, symbols]."""
+        for frame in np.asarray(log_probs, np.float64):
+            self._extend(frame)
+        if len(self._parent) > _MANY_NODES:
+            self._forget_lost()
+
+    def best(self, count: int = 1) -> list[Hypothesis]:
+        """The best prefixes so far, best first."""
+        return self._ranked(self._added, count)
+
+    def finish(self, count: int = 1) -> list[Hypothesis]:
+        """The best hypotheses if this is the end, best first; none if the scorer lets none end."""
+        if self.scorer is None:
+            return self.best(count)
+        return self._ranked(self._added + self.lm_weight * self.scorer.final(self._states), count)
+
+    def _ranked(self, added: np.ndarray, count: int) -> list[Hypothesis]:
+        acoustic = np.logaddexp(self._blank, self._same)
+        scores = acoustic + added
+        order = np.argsort(-scores, kind="stable")[:count]
+        return [
+            Hypothesis(self._symbols(self._nodes[n]), float(scores[n]), float(acoustic[n]))
+            for n in order
+            if scores[n] > -np.inf
+        ]
+
+    def _symbols(self, node: int) -> tuple[int, ...]:
+        symbols = []
+        while node:
+            symbols.append(self._symbol[node])
+            node = self._parent[node]
+        return tuple(reversed(symbols))
+
+    def _all_gains(self) -> np.ndarray:
+        """What appending each symbol to each prefix adds: [prefixes, symbols]."""
+        if self.scorer is None:
+            return np.broadcast_to(self.bonus, (len(self._nodes), self.num_symbols))
+        return self.bonus + self.lm_weight * self.scorer.scores(self._states)
+
+    def _extend(self, frame: np.ndarray) -> None:
+        """One frame: every prefix stays as it is, or gets one more symbol."""
+        symbols = 1 + np.flatnonzero(frame[1:] >= min(self.min_symbol_log_prob, frame[1:].max()))
+        ends = np.array([self._symbol[node] for node in self._nodes])
+        whole = np.logaddexp(self._blank, self._same)
+        blank, same = whole + frame[BLANK], self._same + frame[ends]
+        # appended, [prefixes, symbols]: to what repeats the last symbol after a blank alone
+        before = np.where(symbols == ends[:, None], self._blank[:, None], whole[:, None])
+        grown = before + frame[symbols]
+        self._join(grown, same, symbols)
+        added = self._added[:, None] + self._gains[:, symbols]
+        totals = np.concatenate([np.logaddexp(blank, same) + self._added, (grown + added).ravel()])
+        keep = np.flatnonzero(totals > -np.inf)
+        if len(keep) > self.beam_size:
+            best = np.argpartition(-totals[keep], self.beam_size - 1)[: self.beam_size]
+            keep = np.sort(keep[best])
+        stay = keep[keep < len(self._nodes)]
+        rows, columns = np.divmod(keep[len(stay) :] - len(self._nodes), max(1, len(symbols)))
+        new = symbols[columns]
+        self._nodes = [self._nodes[n] for n in stay] + [
+            self._child(self._nodes[row], int(symbol))
+            for row, symbol in zip(rows, new, strict=True)
+        ]
+        self._blank = np.concatenate([blank[stay], np.full(len(new), -np.inf)])
+        self._same = np.concatenate([same[stay], grown[rows, columns]])
+        self._added = np.concatenate([self._added[stay], added[rows, columns]])
+        if self.scorer is not None and len(new):
+            moved = self.scorer.advance(self._states[rows], new)
+            self._states = np.concatenate([self._states[stay], moved])
+            gains = self.bonus + self.lm_weight * self.scorer.scores(moved)
+            self._gains = np.concatenate([self._gains[stay], gains])
+        elif self.scorer is not None:
+            self._states, self._gains = self._states[stay], self._gains[stay]
+        else:
+            self._gains = self._all_gains()
+
+    def _join(self, grown: np.ndarray, same: np.ndarray, symbols: np.ndarray) -> None:
+        """Paths that grew into a prefix that is there already are counted with it."""
+        places = {node: n for n, node in enumerate(self._nodes)}
+        columns = {symbol: n for n, symbol in enumerate(symbols.tolist())}
+        for place, node in enumerate(self._nodes):
+            row, column = places.get(self._parent[node]), columns.get(self._symbol[node])
+            if row is not None and column is not None:
+                same[place] = np.logaddexp(same[place], grown[row, column])
+                grown[row, column] = -np.inf
+
+    def _child(self, node: int, symbol: int) -> int:
+        """The node of a prefix with one more symbol."""
+        known = self._children.setdefault((node, symbol), len(self._parent))
+        if known == len(self._parent):
+            self._parent.append(node)
+            self._symbol.append(symbol)
+        return known
+
+    def _forget_lost(self) -> None:
+        """Drop the nodes from which no prefix that is kept descends."""
+        needed = {0}
+        for node in self._nodes:
+            while node not in needed:
+                needed.add(node)
+                node = self._parent[node]
+        kept = sorted(needed)  # parents have lower numbers than their children
+        renamed = {node: n for n, node in enumerate(kept)}
+        self._symbol = [self._symbol[node] for node in kept]
+        self._parent = [-1, *(renamed[self._parent[node]] for node in kept[1:])]
+        self._nodes = [renamed[node] for node in self._nodes]
+        self._children = {
+            (self._parent[n], self._symbol[n]): n for n in range(1, len(self._parent))
+        }
