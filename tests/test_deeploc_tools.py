@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import gzip
+import itertools
 import json
 import shutil
 
@@ -247,6 +248,30 @@ def test_train_release_and_evaluate_fit_together(data, tmp_path, capsys, monkeyp
     assert sum(sum(row[1:]) for row in matrix["cells"]) == 10
     with pytest.raises(SystemExit):
         evaluate.main([str(tmp_path / "model"), "--data", str(data), "--set", "ud-pud"])
+
+
+def test_a_run_goes_on_from_another_and_tells_of_it(data, tmp_path):
+    first = deeploc.Run(RECIPE, tmp_path)
+    train, _ = deeploc.split(protein_data.read_deeploc(data), RECIPE)
+    first.begin("first", None)
+    for batch in itertools.islice(deeploc.batches(train, RECIPE, 0), 3):
+        first.train_on(batch)
+    first.save()
+    other = dataclasses.replace(RECIPE, substitution_rate=0.2, seed=9)
+    (tmp_path / "second").mkdir()
+    second = deeploc.Run(other, tmp_path / "second")
+    second.begin("second", str(tmp_path))
+    for weight, mean in zip(second.network.weights, first.average, strict=True):
+        np.testing.assert_array_equal(weight, mean)
+    second.train_on(batch)
+    second.save()
+    _, (record,) = deeploc_card.task_of_runs([tmp_path / "second"])
+    told = deeploc_card.recipe_record("deeploc-attn", [record])
+    assert told["steps"] == 4
+    (before,) = told["before"]
+    assert before.startswith("3 steps")
+    assert "substitution_rate 0.05" in before
+    assert told["settings"]["substitution_rate"] == 0.2
 
 
 def result(location, likelihood):

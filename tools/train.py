@@ -31,7 +31,9 @@ def main(arguments: list[str] | None = None) -> None:
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="change the recipe"
     )
     parser.add_argument(
-        "--start-from", metavar="CHECKPOINT", help="a name, folder or hf:// address to begin with"
+        "--start-from",
+        metavar="CHECKPOINT",
+        help="a name, folder or hf:// address to begin with, or the folder of another run",
     )
     options = parser.parse_args(arguments)
     overrides = dict(setting.split("=", 1) for setting in options.set)

@@ -168,10 +168,14 @@ class Run:
         return [v for v in self.network.variables if id(v) not in weights]
 
     def start_from(self, checkpoint: str) -> None:
-        """Give a new run the weights of a checkpoint."""
-        from rnnzoo.registry import load
+        """Give a new run the weights of a checkpoint, or the averaged ones of another run."""
+        if is_run(checkpoint):
+            _, arrays = read_run(Path(checkpoint))
+            values = dict(zip((v.path for v in self.network.weights), arrays, strict=True))
+        else:
+            from rnnzoo.registry import load
 
-        values = load(checkpoint, dtype="float32").weights_by_path()
+            values = load(checkpoint, dtype="float32").weights_by_path()
         for variable, mean in zip(self.network.weights, self.average, strict=True):
             variable.assign(values[variable.path])
             mean.assign(values[variable.path])
@@ -234,8 +238,16 @@ def machine() -> str:
     return f"{os.cpu_count()} cores of {model}"
 
 
+def is_run(path: str) -> bool:
+    """Whether this is the folder of a run."""
+    return (Path(path) / "state.npz").is_file()
+
+
 def origin(checkpoint: str) -> dict[str, Any]:
-    """What a checkpoint was that a run starts from, for its record."""
+    """What a checkpoint or run was that a run starts from, for its record."""
+    if is_run(checkpoint):
+        record, _ = read_run(Path(checkpoint))
+        return {"checkpoint": checkpoint, "recipe": training_record("", [record])}
     from rnnzoo.manifest import package_manifest
     from rnnzoo.registry import locate
 
