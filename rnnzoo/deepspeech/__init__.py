@@ -4,6 +4,9 @@ from rnnzoo.deepspeech.audio import Recording
 from rnnzoo.deepspeech.decode import DecodingOptions
 from rnnzoo.deepspeech.network import DeepSpeechConfig, build_network
 from rnnzoo.deepspeech.preprocess import PreprocessorConfig, SpeechPreprocessor
+from rnnzoo.deepspeech.result import Transcript, Word
+from rnnzoo.deepspeech.stream import TranscriptStream
+from rnnzoo.deepspeech.task import SpeechRecognizer
 
 __all__ = [
     "DecodingOptions",
@@ -11,5 +14,9 @@ __all__ = [
     "PreprocessorConfig",
     "Recording",
     "SpeechPreprocessor",
+    "SpeechRecognizer",
+    "Transcript",
+    "TranscriptStream",
+    "Word",
     "build_network",
 ]

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from rnnzoo.config import check_range, check_types
-from rnnzoo.deepspeech.result import Word
+from rnnzoo.ctc import Hypothesis, PrefixBeamSearch, align, greedy
+from rnnzoo.deepspeech.preprocess import SpeechPreprocessor
+from rnnzoo.deepspeech.result import Transcript, Word
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,14 +21,12 @@ class DecodingOptions:
     Attributes
     ----------
     beam_size : int
-        Prefixes kept at each frame; 1 takes the likeliest symbol of every frame (greedy), without
-        the language model.
+        Prefixes kept at each frame; 1 takes the likeliest symbol of every frame (greedy).
     num_hypotheses : int
         How many texts `Transcript.alternatives` holds, at most `beam_size`.
-    lm_weight : float
-        alpha of Hannun et al. 2014 (arXiv 1412.5567, section 2.2): the language model's share.
     word_bonus : float
-        beta of the same equation: what every word adds to the score, in nats.
+        beta of Hannun et al. 2014 (arXiv 1412.5567, section 2.2): what every word adds to the
+        score, in nats.
     min_symbol_log_prob : float
         Symbols less likely than this in a frame (natural logarithm) are not tried there.
 
@@ -39,8 +39,7 @@ class DecodingOptions:
 
     beam_size: int = 32
     num_hypotheses: int = 1
-    lm_weight: float = 0.8
-    word_bonus: float = 1.0
+    word_bonus: float = 0.0
     min_symbol_log_prob: float = -8.0
 
     def __post_init__(self) -> None:
@@ -49,7 +48,6 @@ class DecodingOptions:
             self,
             beam_size=(1, 1000),
             num_hypotheses=(1, 1000),
-            lm_weight=(0, 100),
             word_bonus=(-100, 100),
             min_symbol_log_prob=(-1000, 0),
         )
@@ -62,8 +60,8 @@ class DecodingOptions:
 
 def words_of(
     text: str,
-    first_frames: Sequence[int],
-    last_frames: Sequence[int],
+    first_frames: Sequence[int] | np.ndarray,
+    last_frames: Sequence[int] | np.ndarray,
     log_probs: np.ndarray,
     symbols: Sequence[int],
     seconds_per_frame: float,
@@ -106,10 +104,68 @@ def words_of(
             words.append(
                 Word(
                     part,
-                    offset + first_frames[begin] * seconds_per_frame,
-                    offset + (last_frames[end - 1] + 1) * seconds_per_frame,
+                    offset + int(first_frames[begin]) * seconds_per_frame,
+                    offset + (int(last_frames[end - 1]) + 1) * seconds_per_frame,
                     float(np.exp(np.mean(spoken))),
                 )
             )
         begin = end + 1
     return tuple(words)
+
+
+def search_for(alphabet: str, options: DecodingOptions) -> PrefixBeamSearch | None:
+    """The search that options ask for; None if it is greedy."""
+    if options.beam_size == 1:
+        return None
+    bonus = np.zeros(len(alphabet) + 1)
+    bonus[1:] = [options.word_bonus * (character == " ") for character in alphabet]
+    return PrefixBeamSearch(
+        len(alphabet) + 1,
+        options.beam_size,
+        bonus=bonus,
+        min_symbol_log_prob=options.min_symbol_log_prob,
+    )
+
+
+def hypotheses(
+    log_probs: np.ndarray, search: PrefixBeamSearch | None, count: int
+) -> list[Hypothesis]:
+    """What was said in frames [frames, symbols], best first."""
+    if search is None:
+        return [greedy(log_probs)]
+    search.reset()
+    search.feed(log_probs)
+    return search.finish(count)
+
+
+def transcript_of(
+    name: str,
+    seconds: float,
+    parts: Sequence[tuple[float, np.ndarray, np.ndarray, list[Hypothesis]]],
+    preprocessor: SpeechPreprocessor,
+    seconds_per_frame: float,
+) -> Transcript:
+    """The transcript of a recording, of its parts: of each the second where it begins, the
+    log-probabilities [frames, symbols], the spectrogram [frames, mels] and what was found."""
+    words: list[Word] = []
+    for begin, log_probs, _, found in parts:
+        symbols = found[0].symbols if found else ()
+        first, last = align(log_probs, symbols)
+        text = preprocessor.text(symbols)
+        words += words_of(text, first, last, log_probs, symbols, seconds_per_frame, begin)
+    text = " ".join(word.text for word in words)
+    alternatives: dict[str, float] = {}
+    for one in parts[0][3] if len(parts) == 1 else []:
+        plain = " ".join(preprocessor.text(one.symbols).split())
+        alternatives.setdefault(plain, one.score)
+    score = sum(found[0].score for *_, found in parts if found)
+    return Transcript(
+        text=text,
+        name=name,
+        words=tuple(words),
+        alternatives=tuple(alternatives.items()) or ((text, score),),
+        seconds=seconds,
+        alphabet=preprocessor.config.alphabet,
+        log_probs=np.concatenate([log_probs for _, log_probs, _, _ in parts]).astype(np.float16),
+        spectrogram=np.concatenate([mels for _, _, mels, _ in parts]),
+    )

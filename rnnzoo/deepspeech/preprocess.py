@@ -129,6 +129,16 @@ class SpeechPreprocessor:
             )
         return [self._numbers[character] for character in plain]
 
+    def pad_text(self, transcripts: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+        """Symbols of transcripts side by side [batch, width], int32, padded with 0 on the right,
+        and their lengths [batch], int32."""
+        rows = [self.numbers(transcript) for transcript in transcripts]
+        lengths = np.array([len(row) for row in rows], np.int32)
+        out = np.zeros((len(rows), max(1, int(lengths.max(initial=0)))), np.int32)
+        for line, row in zip(out, rows, strict=True):
+            line[: len(row)] = row
+        return out, lengths
+
     def text(self, symbols: Sequence[int]) -> str:
         """The characters of symbols."""
         return "".join(self.config.alphabet[symbol - 1] for symbol in symbols)

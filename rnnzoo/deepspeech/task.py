@@ -1,0 +1,317 @@
+"""The recognizer: sound in, `Transcript` out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from rnnzoo.config import choose_options
+from rnnzoo.ctc import ctc_loss
+from rnnzoo.deepspeech.audio import Recording, is_single, read_recordings, resample
+from rnnzoo.deepspeech.decode import DecodingOptions, hypotheses, search_for, transcript_of
+from rnnzoo.deepspeech.network import DeepSpeechConfig, build_network, weight_shapes
+from rnnzoo.deepspeech.preprocess import PreprocessorConfig, SpeechPreprocessor
+from rnnzoo.deepspeech.result import Transcript
+from rnnzoo.deepspeech.stream import TranscriptStream
+from rnnzoo.errors import ConfigError, InputError
+from rnnzoo.task import Task, check_batch_size
+
+_SECONDS_AT_ONCE = 320
+_WINDOW = 64
+
+
+@keras.saving.register_keras_serializable(package="rnnzoo")
+class SpeechRecognizer(Task):
+    """A network that writes down speech, with its alphabet and sampling rate.
+
+    Parameters
+    ----------
+    config : DeepSpeechConfig
+    preprocessor : SpeechPreprocessor
+    decoding : DecodingOptions
+        Defaults of what `predict` takes by keyword.
+    dtype : str
+        A dtype policy, or "auto" (see `rnnzoo.precision`).
+
+    Raises
+    ------
+    ConfigError
+        If network and preprocessor have other rates or alphabets.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnzoo.deepspeech import DeepSpeechConfig, PreprocessorConfig
+    >>> from rnnzoo.deepspeech import SpeechPreprocessor, SpeechRecognizer
+    >>> config = DeepSpeechConfig(num_layers=1, hidden_dim=8, conv_channels=(2, 2))
+    >>> model = SpeechRecognizer(config, SpeechPreprocessor(PreprocessorConfig()))
+    >>> model.predict((np.zeros(200, "float32"), 16000)).text  # less than a frame of sound
+    ''
+    """
+
+    family = "deepspeech"
+    raw_kind = "sound"
+    config_type = DeepSpeechConfig
+    preprocessor_config_type = PreprocessorConfig
+    decoding_type = DecodingOptions
+    changeable = (
+        "dropout",
+        "time_masks",
+        "time_mask_frames",
+        "frequency_masks",
+        "frequency_mask_bands",
+    )
+    build_network = staticmethod(build_network)
+    weight_shapes = staticmethod(weight_shapes)
+
+    def __init__(
+        self,
+        config: DeepSpeechConfig,
+        preprocessor: SpeechPreprocessor,
+        decoding: DecodingOptions | None = None,
+        dtype: str = "auto",
+        **kwargs: Any,
+    ) -> None:
+        rate, symbols = preprocessor.config.sampling_rate, len(preprocessor.config.alphabet) + 1
+        if (config.sampling_rate, config.num_symbols) != (rate, symbols):
+            raise ConfigError(
+                f"the network hears {config.sampling_rate:,} Hz and tells {config.num_symbols} "
+                f"symbols apart, the preprocessor gives {rate:,} Hz and knows {symbols}: they "
+                "belong to different checkpoints"
+            )
+        super().__init__(config, preprocessor, decoding, dtype, **kwargs)
+        self._compiled: Any = None
+
+    @staticmethod
+    def open_preprocessor(
+        config: PreprocessorConfig, asset: Callable[[str], bytes]
+    ) -> SpeechPreprocessor:
+        return SpeechPreprocessor(config)
+
+    # --- training --------------------------------------------------------------------------
+
+    def compile(self, optimizer: Any = None, **kwargs: Any) -> None:
+        """As `keras.Model.compile`; by default Adam at 3e-4 with clipped gradients. The loss is
+        CTC's, in nats for each character."""
+        optimizer = optimizer or keras.optimizers.Adam(3e-4, global_clipnorm=1.0)
+        super().compile(optimizer=optimizer, **kwargs)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """CTC's loss of labels `y` ("labels" and "label_lengths"), weighted by row."""
+        nats = ctc_loss(y_pred["log_probs"], y_pred["frames"], y["labels"], y["label_lengths"])
+        characters = tf.cast(tf.maximum(y["label_lengths"], 1), tf.float32)
+        weight = tf.ones_like(nats) if sample_weight is None else tf.cast(sample_weight, nats.dtype)
+        return tf.reduce_sum(weight * nats) / tf.maximum(tf.reduce_sum(weight * characters), 1e-6)
+
+    def check_pairs(self, pairs: list[tuple[Any, Any]]) -> None:
+        for number, (recording, transcript) in enumerate(pairs):
+            try:
+                symbols = self.preprocessor.numbers(transcript)
+            except InputError as error:
+                raise InputError(f"target {number}: {error}") from error
+            try:
+                (found,) = read_recordings([recording])
+            except InputError as error:
+                raise InputError(f"input {number}: {error}") from error
+            frames = found.seconds / self.config.seconds_per_frame
+            if len(symbols) > frames:
+                raise InputError(
+                    f"pair {number}: {len(symbols):,} characters do not fit into "
+                    f"{found.seconds:.2f} s of sound, which are {frames:.0f} frames"
+                )
+
+    def training_batch(self, inputs: list[Any], targets: list[Any]) -> tuple[Any, Any, Any]:
+        """Samples and lengths, labels and their lengths, and a weight for each row. An input is
+        anything that `predict` takes for one recording, a target its transcript."""
+        samples, lengths = self.preprocessor.pad(
+            [self._heard(recording).samples for recording in read_recordings(inputs)]
+        )
+        labels, label_lengths = self.preprocessor.pad_text(targets)
+        return (
+            {"samples": samples, "lengths": lengths},
+            {"labels": labels, "label_lengths": label_lengths},
+            np.ones(len(inputs), np.float32),
+        )
+
+    # --- prediction ------------------------------------------------------------------------
+
+    def predict(
+        self,
+        inputs: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        sampling_rate: int | None = None,
+        **options: Any,
+    ) -> Any:
+        """Write down speech.
+
+        Parameters
+        ----------
+        inputs : path, bytes or open sound file; (array, rate) pair; or an iterable of these
+            See `rnnzoo.deepspeech.audio`.
+        batch_size : int, optional
+            Pieces of sound at once, at most. Does not change the result.
+        verbose : "auto", 0 or 1
+            A progress bar on standard error; "auto" shows it on a terminal for long input.
+        sampling_rate : int, optional
+            Of arrays that come without one, in hertz.
+        **options
+            Fields of `DecodingOptions`.
+
+        Returns
+        -------
+        Transcript, or a list of them for several inputs
+
+        Raises
+        ------
+        InputError
+            For a recording that cannot be read, and for unknown options.
+        MissingDependencyError
+            For files and other rates than the network's without `rnnzoo[audio]`.
+        """
+        found = list(self.predict_each(inputs, batch_size, verbose, sampling_rate, **options))
+        return found[0] if is_single(inputs) else found
+
+    def predict_each(
+        self,
+        inputs: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        sampling_rate: int | None = None,
+        **options: Any,
+    ) -> Iterator[Transcript]:
+        """As `predict`, one result after the other."""
+        chosen = choose_options(self.decoding, options)
+        batch_size = check_batch_size(batch_size, 16)
+        recordings = map(self._heard, read_recordings(inputs, sampling_rate))
+        return self._predict_each(recordings, batch_size, verbose, chosen)
+
+    def _heard(self, recording: Recording) -> Recording:
+        return resample(recording, self.config.sampling_rate)
+
+    def _predict_each(
+        self,
+        recordings: Iterable[Recording],
+        batch_size: int,
+        verbose: Any,
+        options: DecodingOptions,
+    ) -> Iterator[Transcript]:
+        waiting: list[tuple[Recording, list[tuple[int, int]]]] = []
+        hidden = None if verbose == "auto" else not verbose
+        with tqdm.tqdm(unit="s", disable=hidden, leave=False, delay=2) as bar:
+            for recording in recordings:
+                waiting.append((recording, self.preprocessor.pieces(recording)))
+                if sum(len(pieces) for _, pieces in waiting) >= _WINDOW:
+                    yield from self._transcripts(waiting, batch_size, options, bar)
+                    waiting = []
+            yield from self._transcripts(waiting, batch_size, options, bar)
+
+    def _transcripts(
+        self,
+        recordings: list[tuple[Recording, list[tuple[int, int]]]],
+        batch_size: int,
+        options: DecodingOptions,
+        bar: Any,
+    ) -> Iterator[Transcript]:
+        chunks = [
+            recording.samples[begin:end]
+            for recording, pieces in recordings
+            for begin, end in pieces
+        ]
+        outputs: list[Any] = [None] * len(chunks)
+        for rows in self._batches([len(chunk) for chunk in chunks], batch_size):
+            for row, out in zip(rows, self._run([chunks[n] for n in rows]), strict=True):
+                outputs[row] = out
+            bar.update(round(sum(len(chunks[n]) for n in rows) / self.config.sampling_rate))
+        search = search_for(self.preprocessor.config.alphabet, options)
+        for recording, pieces in recordings:
+            own, outputs = outputs[: len(pieces)], outputs[len(pieces) :]
+            parts = [
+                (
+                    begin / self.config.sampling_rate,
+                    log_probs,
+                    mels,
+                    hypotheses(log_probs, search, options.num_hypotheses),
+                )
+                for (begin, _), (log_probs, mels) in zip(pieces, own, strict=True)
+            ]
+            yield transcript_of(
+                recording.name,
+                recording.seconds,
+                parts,
+                self.preprocessor,
+                self.config.seconds_per_frame,
+            )
+
+    def _batches(self, lengths: list[int], batch_size: int) -> Iterator[list[int]]:
+        """Rows, those of like length together, of a bounded time."""
+        limit = _SECONDS_AT_ONCE * self.config.sampling_rate
+        rows: list[int] = []
+        for n in sorted(range(len(lengths)), key=lengths.__getitem__):
+            if rows and (len(rows) == batch_size or (len(rows) + 1) * lengths[n] > limit):
+                yield rows
+                rows = []
+            rows.append(n)
+        if rows:
+            yield rows
+
+    def _run(self, chunks: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Log-probabilities and spectrogram of each chunk, by one graph for all shapes."""
+        spectrogram = self.network.get_layer("recognizer").spectrogram
+        if self._compiled is None:
+            signature = [tf.TensorSpec([None, None], tf.float32), tf.TensorSpec([None], tf.int32)]
+            short = self.config.frame_length
+
+            def run(samples: Any, lengths: Any) -> Any:
+                samples = tf.pad(samples, [[0, 0], [0, short]])
+                out = self.network({"samples": samples, "lengths": lengths}, training=False)
+                return out["log_probs"], out["frames"], spectrogram(samples)
+
+            self._compiled = tf.function(
+                run, input_signature=signature, autograph=False
+            ).get_concrete_function()
+        samples, lengths = self.preprocessor.pad(chunks)
+        log_probs, frames, mels = (
+            tensor.numpy() for tensor in self._compiled(tf.constant(samples), tf.constant(lengths))
+        )
+        heard = np.asarray(spectrogram.num_frames(lengths))
+        return [
+            (p[:count], m[:seen].astype(np.float16))
+            for p, count, m, seen in zip(log_probs, frames, mels, heard, strict=True)
+        ]
+
+    def stream(self, sampling_rate: int | None = None, **options: Any) -> TranscriptStream:
+        """Listen to sound as it comes.
+
+        Parameters
+        ----------
+        sampling_rate : int, optional
+            Of what will be fed, in hertz; the network's by default.
+        **options
+            Fields of `DecodingOptions`.
+
+        Returns
+        -------
+        TranscriptStream
+            With `feed(samples)`, `partial()` and `finish()`; a context manager.
+
+        Raises
+        ------
+        InputError
+            If the network needs the whole recording.
+        """
+        chosen = choose_options(self.decoding, options)
+        recognizer = self.network.get_layer("recognizer")
+        return TranscriptStream(recognizer, self.preprocessor, chosen, sampling_rate)

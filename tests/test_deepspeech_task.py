@@ -1,0 +1,229 @@
+"""A recognizer taught to read tones: fit, predict, times, streams, checkpoints."""
+
+import dataclasses
+import difflib
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import rnnzoo
+from rnnzoo.deepspeech import (
+    DecodingOptions,
+    DeepSpeechConfig,
+    PreprocessorConfig,
+    SpeechPreprocessor,
+    SpeechRecognizer,
+)
+from rnnzoo.errors import ConfigError, InputError
+
+RATE = 16000
+LETTER = 0.16  # seconds
+CONFIG = DeepSpeechConfig(
+    num_symbols=5, num_mels=24, conv_channels=(16,), conv_times=(5,), conv_frequencies=(5,),
+    time_strides=(2,), frequency_strides=(2,), num_layers=1, hidden_dim=24, bidirectional=False,
+    lookahead=3, normalization="running", dropout=0.0, time_masks=0, frequency_masks=0,
+)  # fmt: skip
+
+
+def spoken(text, seed=0):
+    """Each letter a tone of its own with a short gap, a space a longer silence."""
+    rng = np.random.default_rng(seed)
+    parts = [np.zeros(int(0.1 * RATE))]
+    for character in text:
+        times = np.arange(int(LETTER * RATE)) / RATE
+        pitch = {"a": 400, "b": 1200, "c": 3000}.get(character, 0)
+        tone = np.sin(2 * np.pi * pitch * times) * np.hanning(len(times))
+        parts += [tone, np.zeros(int(0.06 * RATE))]
+    sound = np.concatenate([*parts, np.zeros(int(0.15 * RATE))])
+    return (0.3 * sound + rng.normal(0, 0.003, len(sound))).astype("f4")
+
+
+def texts(count, seed):
+    rng = np.random.default_rng(seed)
+    words = ["".join(rng.choice(list("abc"), int(rng.integers(1, 4)))) for _ in range(2 * count)]
+    return [f"{a} {b}" for a, b in zip(words[::2], words[1::2], strict=True)]
+
+
+def untaught(**changes):
+    return SpeechRecognizer(
+        dataclasses.replace(CONFIG, **changes), SpeechPreprocessor(PreprocessorConfig(" abc"))
+    )
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    model = untaught()
+    said = texts(96, 1)
+    model.compile(keras.optimizers.Adam(0.01, global_clipnorm=1.0))
+    sounds = [(spoken(text, n), RATE) for n, text in enumerate(said)]
+    history = model.fit(sounds, said, epochs=50, batch_size=8, verbose=0)
+    assert history.history["loss"][-1] < 0.3 * history.history["loss"][0]
+    return model
+
+
+SAID = texts(12, 2)
+SOUNDS = [(spoken(text, 100 + n), RATE) for n, text in enumerate(SAID)]
+
+
+def test_it_reads_what_it_was_taught(model):
+    found = model.predict(SOUNDS)
+    right = sum(str(one) == text for one, text in zip(found, SAID, strict=True))
+    assert right >= 8
+    assert [one.name for one in found[:2]] == ["recording_1", "recording_2"]
+    for one, (samples, _) in zip(found, SOUNDS, strict=True):
+        assert one.seconds == pytest.approx(len(samples) / RATE)
+        assert one.text == " ".join(word.text for word in one.words)
+
+
+def test_words_stand_where_they_were_spoken(model):
+    for one, text in zip(model.predict(SOUNDS), SAID, strict=True):
+        if one.text != text:
+            continue
+        first, second = one.words
+        begin = 0.1 + (len(first.text) + 1) * (LETTER + 0.06)
+        assert first.start == pytest.approx(0.1 + LETTER / 2, abs=0.15)
+        assert second.start == pytest.approx(begin + LETTER / 2, abs=0.15)
+        assert first.start < first.end <= second.start < second.end <= one.seconds + 0.1
+        assert 0.3 < first.confidence <= 1
+
+
+@pytest.mark.parametrize("options", [{}, {"beam_size": 1}])
+def test_company_batches_and_kinds_change_nothing(model, options):
+    alone = [model.predict(sound, **options) for sound in SOUNDS]
+    for found in (
+        model.predict(SOUNDS, **options),
+        model.predict(SOUNDS, batch_size=1, **options),
+        reversed(model.predict(SOUNDS[::-1], batch_size=5, **options)),
+        model.predict([samples for samples, _ in SOUNDS], sampling_rate=RATE, **options),
+        model.predict_each(iter(SOUNDS), **options),
+    ):
+        for one, other in zip(found, alone, strict=True):
+            assert one.text == other.text
+            assert one.alternatives[0][1] == pytest.approx(other.alternatives[0][1], abs=1e-3)
+
+
+@pytest.mark.parametrize("size", [160, 999, 8000, 10**6])
+def test_a_stream_says_what_predict_says(model, size):
+    for (samples, _), options in zip(SOUNDS[:3], ({}, {"beam_size": 1}, {}), strict=True):
+        whole = model.predict((samples, RATE), **options)
+        with model.stream(**options) as stream:
+            for begin in range(0, len(samples), size):
+                stream.feed(samples[begin : begin + size])
+                assert isinstance(stream.partial(), str)
+            found = stream.finish()
+        assert found.text == whole.text == stream.partial()
+        for one, other in zip(found.words, whole.words, strict=True):
+            assert (one.start, one.end) == (other.start, other.end)
+        assert found.spectrogram.shape == whole.spectrogram.shape
+        np.testing.assert_allclose(found.spectrogram, whole.spectrogram, atol=0.02)
+        assert found.seconds == pytest.approx(whole.seconds)
+
+
+def test_a_stream_hears_other_rates_and_types(model):
+    import soxr
+
+    samples = soxr.resample(SOUNDS[0][0], RATE, 44100)
+    with model.stream(sampling_rate=44100) as stream:
+        for part in np.split((32767 * samples).astype(np.int16), 7 * np.arange(1, 400, 40)):
+            stream.feed(part)
+    assert stream.partial() == model.predict(SOUNDS[0]).text
+
+
+def test_a_finished_stream_takes_no_more(model):
+    stream = model.stream()
+    stream.feed([])
+    assert stream.partial() == ""
+    assert stream.finish().words == ()
+    with pytest.raises(InputError, match="finished"):
+        stream.feed(SOUNDS[0][0])
+
+
+def test_long_recordings_are_cut_and_joined(model):
+    cut = untaught()
+    cut.preprocessor = SpeechPreprocessor(PreprocessorConfig(" abc", max_seconds=3.0))
+    cut.set_weights(model.get_weights())
+    pause = np.random.default_rng(0).normal(0, 0.003, RATE // 2).astype("f4")
+    long = np.concatenate([part for samples, _ in SOUNDS[:6] for part in (samples, pause)])
+    found = cut.predict((long, RATE))
+    assert found.seconds == pytest.approx(len(long) / RATE)
+    letters = "".join(SAID[:6]).replace(" ", "")
+    same = difflib.SequenceMatcher(None, letters, found.text.replace(" ", "")).ratio()
+    assert same > 0.8
+    starts = [word.start for word in found.words]
+    assert starts == sorted(starts)
+    assert starts[-1] > 0.7 * found.seconds
+    assert len(found.spectrogram) == pytest.approx(found.seconds * 100, abs=20)
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [np.zeros(RATE, "f4"), np.random.default_rng(0).normal(0, 0.01, RATE), np.ones(RATE),
+     np.sign(np.sin(np.arange(RATE) / 5)), np.zeros(10)],
+    ids=["silence", "noise", "constant", "clipped", "short"],
+)  # fmt: skip
+def test_what_is_no_speech_gives_a_result(model, samples):
+    found = model.predict((samples.astype("f4"), RATE))
+    assert len(found.text) < 12
+    assert np.isfinite(found.log_probs.astype(float)).all()
+
+
+def test_results_as_values_and_subtitles(model):
+    found = model.predict(SOUNDS[0], num_hypotheses=5)
+    assert json.loads(json.dumps(found.to_dict()))["text"] == found.text
+    scores = [score for _, score in found.alternatives]
+    assert scores == sorted(scores, reverse=True)
+    assert found.alternatives[0][0] == found.text
+    assert found.to_srt().startswith("1\n00:00:00,")
+    assert found.to_vtt().startswith("WEBVTT\n\n00:00:00.")
+    assert found.text in found.to_srt()
+    assert found.words[0].text in found._repr_html_()
+    ax = found.plot()
+    assert ax.get_ylabel() == "mel band"
+    assert [text.get_text() for text in ax.texts] == [word.text for word in found.words]
+
+
+def test_checkpoints_hold_all_of_it(model, tmp_path):
+    model.save(tmp_path / "mine")
+    again = rnnzoo.load(tmp_path / "mine")
+    assert isinstance(again, SpeechRecognizer)
+    assert again.preprocessor.config.alphabet == " abc"
+    assert [str(one) for one in again.predict(SOUNDS[:3])] == [
+        str(one) for one in model.predict(SOUNDS[:3])
+    ]
+    model.save(tmp_path / "mine.keras")
+    again = rnnzoo.load(tmp_path / "mine.keras")
+    assert str(again.predict(SOUNDS[0])) == str(model.predict(SOUNDS[0]))
+
+
+def test_what_does_not_belong_together_is_told():
+    with pytest.raises(ConfigError, match="different checkpoints"):
+        SpeechRecognizer(CONFIG, SpeechPreprocessor(PreprocessorConfig("ab")))
+    with pytest.raises(InputError, match="forward-only"):
+        untaught(bidirectional=True, lookahead=0).stream()
+
+
+@pytest.mark.parametrize(
+    ("pair", "message"),
+    [
+        ((SOUNDS[0], "abd"), "target 1: .* d"),
+        ((SOUNDS[0], 3), "target 1"),
+        (("nothing.wav", "abc"), "input 1: there is no file"),
+        (((np.zeros(4000, "f4"), RATE), "abcabcabcabcabcabc"), "pair 1: 18 characters"),
+    ],
+)
+def test_pairs_that_cannot_be_learned_from_are_named(pair, message):
+    good = (SOUNDS[1], SAID[1])
+    with pytest.raises(InputError, match=message):
+        untaught().fit([good[0], pair[0]], [good[1], pair[1]], verbose=0)
+
+
+def test_options_are_checked(model):
+    with pytest.raises(InputError, match="Did you mean 'beam_size'"):
+        model.predict(SOUNDS[0], beam=3)
+    with pytest.raises(InputError, match="must not exceed"):
+        model.predict(SOUNDS[0], beam_size=2, num_hypotheses=3)
+    with pytest.raises(ValueError, match="beam_size"):
+        DecodingOptions(beam_size=0)
