@@ -2,13 +2,16 @@
 
 import dataclasses
 import difflib
+import io
 import json
 
 import keras
 import numpy as np
 import pytest
+import soundfile
 
 import rnnzoo
+from rnnzoo.cli import main
 from rnnzoo.deepspeech import (
     DecodingOptions,
     DeepSpeechConfig,
@@ -227,3 +230,69 @@ def test_options_are_checked(model):
         model.predict(SOUNDS[0], beam_size=2, num_hypotheses=3)
     with pytest.raises(ValueError, match="beam_size"):
         DecodingOptions(beam_size=0)
+
+
+@pytest.fixture(scope="module")
+def folder(model, tmp_path_factory):
+    """The checkpoint and two sound files, as the command line takes them."""
+    place = tmp_path_factory.mktemp("cli")
+    model.save(place / "mine")
+    for name, (samples, rate) in zip(("one.wav", "two.flac"), SOUNDS, strict=False):
+        soundfile.write(place / name, samples, rate)
+    return place
+
+
+def test_files_on_the_command_line(model, folder, capsys):
+    files = [str(folder / "one.wav"), str(folder / "two.flac")]
+    texts = [model.predict(name).text for name in files]
+    assert main(["predict", str(folder / "mine"), files[0]]) == 0
+    assert capsys.readouterr().out == f"{texts[0]}\n"
+    assert main(["predict", str(folder / "mine"), *files, "--beam-size", "8"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [f"one.wav\t{texts[0]}", f"two.flac\t{texts[1]}"]
+    assert main(["predict", str(folder / "mine"), *files, "--json"]) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["text"] for one in found] == texts
+    for ending, begin in ((".srt", "1\n00:00:00,"), (".vtt", "WEBVTT\n")):
+        target = folder / f"out{ending}"
+        assert main(["predict", str(folder / "mine"), files[0], "-o", str(target)]) == 0
+        assert target.read_text().startswith(begin)
+        assert texts[0] in target.read_text()
+
+
+def test_bad_files_on_the_command_line(model, folder, capsys):
+    bad = folder / "bad.wav"
+    bad.write_text("this is no sound")
+    mine = str(folder / "mine")
+    assert main(["predict", mine, str(bad)]) == 2
+    assert "cannot be read as sound" in capsys.readouterr().err
+    good = str(folder / "one.wav")
+    assert main(["predict", mine, str(bad), good, "--skip-invalid"]) == 0
+    out = capsys.readouterr()
+    assert out.out == f"one.wav\t{model.predict(good).text}\n"
+    assert "left out" in out.err
+    assert main(["predict", mine, good, good, "-o", str(folder / "x.srt")]) == 2
+    assert "one recording, not 2" in capsys.readouterr().err
+    assert main(["predict", mine, good, "--resume"]) == 2
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_listening_to_standard_input(model, folder, capsys, monkeypatch, channels):
+    samples = (32767 * SOUNDS[0][0]).astype("<i2")
+    content = np.stack([samples] * channels, 1).tobytes()
+    stdin = io.TextIOWrapper(io.BytesIO(content + b"x"))  # half a sample at the end
+    monkeypatch.setattr("sys.stdin", stdin)
+    assert main(["listen", str(folder / "mine"), "--channels", str(channels)]) == 0
+    assert capsys.readouterr().out == f"{model.predict(SOUNDS[0]).text}\n"
+
+
+def test_listening_that_cannot_be(folder, capsys):
+    mine = str(folder / "mine")
+    for arguments, message in (
+        ([mine, "--channels", "0"], "from 1 to 64"),
+        ([mine, "--rate", "3"], "from 1,000"),
+        ([mine, "words"], "standard input alone"),
+        (["seq2seq-en-fr"], "does not hear"),
+    ):
+        assert main(["listen", *arguments]) == 2
+        assert message in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The command line: `rnnzoo list | info | predict | verify | download`.
+"""The command line: `rnnzoo list | info | predict | listen | verify | download`.
 
 Exit codes: 0 done; 1 a checkpoint or a file is broken or missing; 2 the command or its input
 cannot be used; 3 the hub could not give what was asked for; 130 interrupted.
@@ -18,6 +18,7 @@ import rnnzoo
 from rnnzoo import registry
 from rnnzoo.cli.options import located
 from rnnzoo.cli.predict import predict
+from rnnzoo.cli.sound import listen
 from rnnzoo.errors import (
     DownloadError,
     InputError,
@@ -44,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = _parser(model_help(arguments))
     options, extra = parser.parse_known_args(arguments)
-    if extra and options.command is not predict:
+    if extra and options.command not in (predict, listen):
         parser.error(f"unrecognized arguments: {' '.join(extra)}")
     options.extra = extra
     if sys.stdout is None:  # closed, as by `>&-`
@@ -124,13 +125,15 @@ def _parser(options_of_model: str = "") -> argparse.ArgumentParser:
         "predict",
         predict,
         "Run a model on texts, on the lines of files or of standard input; on proteins if it is a "
-        "model that reads them: sequences or FASTA. "
+        "model that reads them: sequences or FASTA; on sound files if it is one that hears. "
         "Options of the model follow its name: --beam-size 10 --num-hypotheses 3.",
         options_of_model,
     )
     run.add_argument("name", help="a model's name, a checkpoint folder or hf://org/name@rev")
     run.add_argument(
-        "inputs", nargs="*", help="texts, or sequences and FASTA files; without any, standard input"
+        "inputs",
+        nargs="*",
+        help="texts, sequences and FASTA files, or sound files; without any, standard input",
     )
     run.add_argument(
         "-i", "--input", action="append", default=[], metavar="FILE", help="read it; - is stdin"
@@ -139,21 +142,35 @@ def _parser(options_of_model: str = "") -> argparse.ArgumentParser:
         "-o",
         "--output",
         metavar="PATH",
-        help="a file, written whole or not at all; a folder for the table of a model of proteins",
+        help="a file, written whole or not at all (.srt, .vtt: subtitles); a folder for the table "
+        "of a model of proteins",
     )
     run.add_argument("--plot", metavar="FILE", help="draw the first result (.png, .svg, .pdf)")
     run.add_argument("--dtype", default="auto", help="dtype policy (default: auto)")
     run.add_argument("--verbose", action="store_true", help="show TensorFlow's messages too")
-    proteins = run.add_argument_group("models that read proteins")
+    proteins = run.add_argument_group("models that read proteins or sound")
     proteins.add_argument(
-        "--resume", action="store_true", help="go on with the unfinished table in the folder -o"
+        "--resume", action="store_true", help="go on with the unfinished table of proteins in -o"
     )
     proteins.add_argument(
         "--skip-invalid",
         action="store_true",
-        help="leave out records that cannot be read, and report them at the end",
+        help="leave out what cannot be read, and report it at the end",
     )
     _hub_options(run)
+
+    hear = command(
+        "listen",
+        listen,
+        "Write down raw sound (16-bit, little-endian) from standard input while it comes, with a "
+        "model that streams: arecord -f S16_LE -r 16000 | rnnzoo listen NAME",
+    )
+    hear.add_argument("name", help="a model's name, a checkpoint folder or hf://org/name@rev")
+    hear.add_argument("--rate", type=int, help="samples a second (default: the network's)")
+    hear.add_argument("--channels", type=int, default=1, help="channels, interleaved (default: 1)")
+    hear.add_argument("--dtype", default="auto", help="dtype policy (default: auto)")
+    hear.add_argument("--verbose", action="store_true", help="show TensorFlow's messages too")
+    _hub_options(hear)
 
     verify = command("verify", _verify, "Check every file of models or checkpoint folders.")
     verify.add_argument("names", nargs="*", help="names, folders, hf:// (default: all bundled)")

@@ -1,7 +1,7 @@
 """`rnnzoo predict`: options of the model, what to read, what to write.
 
-What a command reads follows from the model: lines of text (here), or proteins
-(`rnnzoo.cli.proteins`).
+What a command reads follows from the model: lines of text (here), proteins
+(`rnnzoo.cli.proteins`) or sound (`rnnzoo.cli.sound`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, TextIO
 from rnnzoo import registry
 from rnnzoo.cli.options import located, model_options
 from rnnzoo.cli.proteins import predict_proteins
+from rnnzoo.cli.sound import predict_sound
 from rnnzoo.cli.terminal import quiet, read_standard_input, writer
 from rnnzoo.errors import InputError, MissingDependencyError
 
@@ -33,7 +34,11 @@ def predict(options: argparse.Namespace) -> None:
     messages: list[str] = []
     with quiet(options.verbose):
         model = registry.load(options.name, dtype=options.dtype, **located(options))
-        by_kind = {"lines": _predict_lines, "proteins": predict_proteins}
+        by_kind = {
+            "lines": _predict_lines,
+            "proteins": predict_proteins,
+            "sound": predict_sound,
+        }
         first = by_kind[model.raw_kind](model, choices, options, messages)
         if options.plot:
             if first is None:
@@ -68,9 +73,9 @@ def _predict_lines(
     model: Any, choices: dict[str, Any], options: argparse.Namespace, messages: list[str]
 ) -> Any:
     """Write a result for each text or line; returns the first."""
-    for name in ("resume", "skip_invalid"):
-        if getattr(options, name):
-            raise InputError(f"--{name.replace('_', '-')} is for models that read proteins")
+    if options.resume or options.skip_invalid:
+        name = "resume" if options.resume else "skip-invalid"
+        raise InputError(f"--{name} is for models that read proteins or sound, not lines")
     inputs, per_line = _read_inputs(options)
     with writer(options.output) as out:
         return _predict_all(model, inputs, per_line, choices, options, out)

@@ -180,14 +180,7 @@ def checked(samples: Any, sampling_rate: Any, name: str) -> Recording:
     InputError
         For no samples, NaN or infinite ones, an odd shape, type or rate.
     """
-    low, high = _RATES
-    rate = sampling_rate.item() if isinstance(sampling_rate, np.generic) else sampling_rate
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or rate != rate // 1:
-        raise InputError(f"{name}: sampling_rate must be whole hertz, got {sampling_rate!r:.40}")
-    if not low <= rate <= high:
-        raise InputError(
-            f"{name}: sampling_rate must be from {low:,} to {high:,} Hz, got {rate!r:.40}"
-        )
+    rate = check_rate(sampling_rate, name)
     try:
         array = np.asarray(samples)
     except (ValueError, TypeError) as error:
@@ -213,7 +206,26 @@ def checked(samples: Any, sampling_rate: Any, name: str) -> Recording:
         array = ((array.astype(np.float64) - middle) / (int(limits.max) + 1 - middle)).astype("f4")
     if not np.isfinite(array).all():
         raise InputError(f"{name}: {np.sum(~np.isfinite(array)):,} samples are NaN or infinite")
-    return Recording(name, array if array.ndim == 1 else array.mean(1), int(rate))
+    return Recording(name, array if array.ndim == 1 else array.mean(1), rate)
+
+
+def check_rate(sampling_rate: Any, name: str) -> int:
+    """A sampling rate in hertz.
+
+    Raises
+    ------
+    InputError
+        If it is no whole number, or far from what sound has.
+    """
+    low, high = _RATES
+    rate = sampling_rate.item() if isinstance(sampling_rate, np.generic) else sampling_rate
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or rate != rate // 1:
+        raise InputError(f"{name}: sampling_rate must be whole hertz, got {sampling_rate!r:.40}")
+    if not low <= rate <= high:
+        raise InputError(
+            f"{name}: sampling_rate must be from {low:,} to {high:,} Hz, got {rate!r:.40}"
+        )
+    return int(rate)
 
 
 def _is_pair(one: Any) -> bool:

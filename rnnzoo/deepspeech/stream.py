@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from rnnzoo.ctc import greedy
-from rnnzoo.deepspeech.audio import checked
+from rnnzoo.deepspeech.audio import check_rate, checked
 from rnnzoo.deepspeech.decode import DecodingOptions, search_for, transcript_of
 from rnnzoo.deepspeech.frames import FrameStream
 from rnnzoo.deepspeech.network import Recognizer
@@ -50,7 +50,9 @@ class TranscriptStream:
         self._recognizer, self._preprocessor, self._options = recognizer, preprocessor, options
         self._rate = preprocessor.config.sampling_rate
         self._resampler: Any = None
-        self.sampling_rate = sampling_rate or self._rate
+        self.sampling_rate = self._rate
+        if sampling_rate is not None:
+            self.sampling_rate = check_rate(sampling_rate, "the stream")
         if self.sampling_rate != self._rate:
             try:
                 import soxr
