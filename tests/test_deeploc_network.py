@@ -17,7 +17,6 @@ SMALL = DeepLocConfig(
 CONFIGS = {
     "deeploc": SMALL,
     "sonderby": dataclasses.replace(SMALL, num_locations=11, membrane=False, attention_steps=0),
-    "state": dataclasses.replace(SMALL, summary="state"),
     "ensemble": dataclasses.replace(SMALL, encoding="one-hot", num_members=2),
 }
 
@@ -64,13 +63,12 @@ def test_members_are_averaged():
         np.testing.assert_allclose(value, (members[0][name] + members[1][name]) / 2, rtol=1e-5)
 
 
-@pytest.mark.parametrize("summary", ["context", "state"])
-def test_the_decoder_is_an_lstm_over_what_attention_saw(summary):
+def test_the_decoder_is_an_lstm_over_what_attention_saw():
     """The three steps written out in numpy."""
     rng = np.random.default_rng(1)
     h_seq, mask = rng.normal(size=(2, 6, 5)).astype("float32"), np.ones((2, 6), bool)
     mask[1, 4:] = False
-    decoder = AttentionDecoder(units=7, attention_dim=4, steps=3, summary=summary)
+    decoder = AttentionDecoder(units=7, attention_dim=4, steps=3)
     found, weights = decoder(h_seq, mask=mask)
     w = {v.path.split("/", 1)[1]: np.array(v) for v in decoder.weights}
 
@@ -88,7 +86,7 @@ def test_the_decoder_is_an_lstm_over_what_attention_saw(summary):
         i, f, g, o = np.split(z + w["cell/bias"], 4, 1)
         c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
         h = sigmoid(o) * np.tanh(c)
-    np.testing.assert_allclose(found, h if summary == "state" else context, atol=1e-5)
+    np.testing.assert_allclose(found, context, atol=1e-5)
     np.testing.assert_allclose(weights, alpha, atol=1e-5)
 
 
@@ -121,7 +119,6 @@ def test_training_follows_the_seed():
     "change",
     [
         {"encoding": "pssm"},
-        {"summary": "mean"},
         {"filter_widths": (2,)},
         {"filter_widths": ()},
         {"filter_widths": (3, 3)},

@@ -325,6 +325,20 @@ def test_a_set_that_was_trained_on_is_refused(monkeypatch):
         deeploc_measure.check_unseen("deeploc-attn", "valid")
 
 
+def test_looking_inside_prints_tables_and_draws(data, tmp_path, capsys):
+    import look_inside
+
+    look_inside.main(["deeploc-attn", "--data", str(data), "--pictures", str(tmp_path)])
+    tables = json.loads(capsys.readouterr().out)
+    assert len(tables) == 3
+    for table in tables:
+        assert table["cells"]
+        assert {len(row) for row in table["cells"]} == {len(table["columns"])}
+    for row in tables[0]["cells"]:
+        assert all(0 <= value <= 1 for value in row[2:])
+    assert {path.suffix for path in tmp_path.iterdir()} == {".png"}
+
+
 @pytest.mark.skipif(shutil.which("mmseqs") is None, reason="MMseqs2 is not installed")
 def test_homologs_are_found():
     rng = np.random.default_rng(0)

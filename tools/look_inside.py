@@ -1,8 +1,9 @@
 """See what a localizer learned: `python tools/look_inside.py NAME --data DIR [--pictures DIR]`.
 
-On our validation fold: the mean attention at both ends for each location, and the convolutions
-that tell locations apart best. Draws both, and prints tables as `evaluate.py` does its records, for
-`release.py --metrics`.
+On our validation fold: the mean attention at both ends for each location, the convolutions that
+tell locations apart best, and what becomes of a location's likelihood when an end of the chains is
+cut off, or SKL, the signal of peroxisomes, put there. Draws the first two, and prints tables as
+`evaluate.py` does its records, for `release.py --metrics`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
-START, END, SHOWN = 30, 10, 12
+START, END, SHOWN, CUT = 30, 10, 12, 30
+_PEROXISOME = "Peroxisome"
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -40,7 +42,8 @@ def main(arguments: list[str] | None = None) -> None:
     chains = ["".join(LETTERS[n - 1] for n in chain) for chain in proteins.chains]
     labels = [proteins.locations[place] for place in proteins.location]
 
-    profile = attention_profile(model.predict(chains, verbose=0), labels)
+    found = model.predict(chains, verbose=0)
+    profile = attention_profile(found, labels)
     logos = filter_logos(model, chains, labels)
     options.pictures.mkdir(parents=True, exist_ok=True)
     profile.plot().savefig(options.pictures / "attention-profile.png", dpi=80)
@@ -67,7 +70,37 @@ def main(arguments: list[str] | None = None) -> None:
          round(g.position, 2)]
         for g in logos[:SHOWN]
     ]  # fmt: skip
+    changed = {
+        f"without the first {CUT}": [chain[0] + chain[CUT:] for chain in chains],
+        f"without the last {CUT}": [chain[:-CUT] or chain for chain in chains],
+        "ending in SKL": [chain[:-3] + "SKL" for chain in chains],
+    }
+    likelihoods = {
+        "as it is": [one.likelihoods for one in found],
+        **{
+            title: [one.likelihoods for one in model.predict(others, verbose=0)]
+            for title, others in changed.items()
+        },
+    }
+    ends = []
+    for name in proteins.locations:
+        rows = [n for n, label in enumerate(labels) if label == name and len(chains[n]) > 2 * CUT]
+
+        def mean(title: str, location: str, rows: list[int] = rows) -> float:
+            return round(float(np.mean([likelihoods[title][n][location] for n in rows])), 3)
+
+        if rows:
+            own = [mean(title, name) for title in likelihoods]
+            ends.append([name, len(rows), *own[:3], mean("as it is", _PEROXISOME),
+                         mean("ending in SKL", _PEROXISOME)])  # fmt: skip
     tables = [
+        {
+            "title": f"mean likelihood of the true location, chains of over {2 * CUT} residues",
+            "columns": ["location", "proteins", *list(likelihoods)[:3], _PEROXISOME,
+                        f"{_PEROXISOME} if ending in SKL"],
+            "cells": ends,
+            **shared,
+        },
         {
             "title": "mean attention a residue gets, 1 if all were alike",
             "columns": ["location", "proteins", f"first {START}", f"last {END}", "last 3"],

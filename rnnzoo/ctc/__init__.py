@@ -1,6 +1,19 @@
 """Connectionist temporal classification: loss, search, language."""
 
 from rnnzoo.ctc.beam_search import Hypothesis, PrefixBeamSearch, Scorer, align, greedy
+from rnnzoo.ctc.language import Automaton, Combined, Grammar, HotWords, NGram
 from rnnzoo.ctc.loss import ctc_loss
 
-__all__ = ["Hypothesis", "PrefixBeamSearch", "Scorer", "align", "ctc_loss", "greedy"]
+__all__ = [
+    "Automaton",
+    "Combined",
+    "Grammar",
+    "HotWords",
+    "Hypothesis",
+    "NGram",
+    "PrefixBeamSearch",
+    "Scorer",
+    "align",
+    "ctc_loss",
+    "greedy",
+]

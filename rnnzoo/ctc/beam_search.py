@@ -39,6 +39,12 @@ class Scorer(Protocol):
         """Of ending in each state: [states]."""
 
 
+def weighted(weight: float, scores: np.ndarray) -> np.ndarray:
+    """Scores times a weight; what is forbidden (-inf) stays so, whatever the weight."""
+    found = np.full(np.shape(scores), -np.inf)
+    return np.multiply(weight, scores, out=found, where=scores > -np.inf)
+
+
 class Hypothesis(NamedTuple):
     """A string of symbols that a search found.
 
@@ -203,7 +209,9 @@ class PrefixBeamSearch:
         """The best hypotheses if this is the end, best first; none if the scorer lets none end."""
         if self.scorer is None:
             return self.best(count)
-        return self._ranked(self._added + self.lm_weight * self.scorer.final(self._states), count)
+        return self._ranked(
+            self._added + weighted(self.lm_weight, self.scorer.final(self._states)), count
+        )
 
     def _ranked(self, added: np.ndarray, count: int) -> list[Hypothesis]:
         acoustic = np.logaddexp(self._blank, self._same)
@@ -226,7 +234,7 @@ class PrefixBeamSearch:
         """What appending each symbol to each prefix adds: [prefixes, symbols]."""
         if self.scorer is None:
             return np.broadcast_to(self.bonus, (len(self._nodes), self.num_symbols))
-        return self.bonus + self.lm_weight * self.scorer.scores(self._states)
+        return self.bonus + weighted(self.lm_weight, self.scorer.scores(self._states))
 
     def _extend(self, frame: np.ndarray) -> None:
         """One frame: every prefix stays as it is, or gets one more symbol."""
@@ -257,7 +265,7 @@ class PrefixBeamSearch:
         if self.scorer is not None and len(new):
             moved = self.scorer.advance(self._states[rows], new)
             self._states = np.concatenate([self._states[stay], moved])
-            gains = self.bonus + self.lm_weight * self.scorer.scores(moved)
+            gains = self.bonus + weighted(self.lm_weight, self.scorer.scores(moved))
             self._gains = np.concatenate([self._gains[stay], gains])
         elif self.scorer is not None:
             self._states, self._gains = self._states[stay], self._gains[stay]

@@ -47,9 +47,6 @@ class DeepLocConfig:
         Looks of the attention decoder; 0 weighs the chain once, without a decoder.
     decoder_dim : int
         Units of the attention decoder's LSTM.
-    summary : "context" or "state"
-        What the decision is made from: the last look, as in the authors' code, so that its weights
-        are all that counts; or the LSTM's last state, which has seen every look.
     dense_dim : int
         Units of the layer before the outputs.
     input_dropout : float
@@ -75,18 +72,10 @@ class DeepLocConfig:
     attention_dim: int = 256
     attention_steps: int = 10
     decoder_dim: int = 512
-    summary: str = "context"
     dense_dim: int = 512
     input_dropout: float = 0.2
     dropout: float = 0.5
     num_members: int = 1
-
-    @property
-    def summary_dim(self) -> int:
-        """Features that the decision is made from."""
-        if self.summary == "state" and self.attention_steps:
-            return self.decoder_dim
-        return 2 * self.hidden_dim
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -106,8 +95,6 @@ class DeepLocConfig:
         )
         if self.encoding not in TABLES:
             raise ValueError(f"encoding must be one of {', '.join(TABLES)}, got {self.encoding!r}")
-        if self.summary not in ("context", "state"):
-            raise ValueError(f'summary must be "context" or "state", got {self.summary!r}')
         widths = self.filter_widths
         if not 1 <= len(set(widths)) == len(widths) <= 32 or not all(
             0 < width < 1000 and width % 2 for width in widths
@@ -151,32 +138,24 @@ class AttentionDecoder(keras.layers.Layer):
     `steps=0` there is no LSTM: the annotations are weighed once, without a query (Sønderby et al.
     2015, arXiv 1503.01919, A-LSTM).
 
-    Returns the last step's sum [batch, features] (with `summary="state"` the LSTM's last state
-    [batch, units]) and the last step's weights [batch, chain], float32, which are DeepLoc's
-    importance of each position.
+    Returns the last step's sum [batch, features], which the decision is made from, as in the
+    authors' code, so that its weights are all that counts; and these weights [batch, chain],
+    float32, which are DeepLoc's importance of each position.
 
     Examples
     --------
     >>> import numpy as np
     >>> from rnnzoo.deeploc.network import AttentionDecoder
     >>> decoder = AttentionDecoder(units=8, attention_dim=4, steps=3)
-    >>> summary, weights = decoder(np.ones((2, 6, 5), "float32"), mask=np.ones((2, 6), bool))
-    >>> summary.shape, weights.shape
+    >>> context, weights = decoder(np.ones((2, 6, 5), "float32"), mask=np.ones((2, 6), bool))
+    >>> context.shape, weights.shape
     (TensorShape([2, 5]), TensorShape([2, 6]))
     """
 
-    def __init__(
-        self,
-        units: int,
-        attention_dim: int,
-        steps: int,
-        summary: str = "context",
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, units: int, attention_dim: int, steps: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
         self.units, self.attention_dim, self.steps = units, attention_dim, steps
-        self.summary = summary
         self.attention = AdditiveAttention(attention_dim, dtype=self.dtype_policy, name="attention")
         if steps:
             self.cell = keras.layers.LSTMCell(units, dtype=self.dtype_policy, name="cell")
@@ -196,20 +175,19 @@ class AttentionDecoder(keras.layers.Layer):
         h = c = ops.repeat(ops.zeros_like(annotations[:, 0, :1]), self.units, axis=-1)
         for step in range(self.steps):
             context, alignment = self.attention.attend(h[:, None], keys, annotations, mask)
-            if step + 1 < self.steps or self.summary == "state":
+            if step + 1 < self.steps:
                 _, (h, c) = self.cell(context[:, 0], [h, c])
-        return (h if self.summary == "state" else context[:, 0]), alignment[:, 0]
+        return context[:, 0], alignment[:, 0]
 
     def compute_mask(self, *_: Any, **__: Any) -> None:
         """None: what comes out has no positions."""
 
     def compute_output_shape(self, annotations_shape: Any, mask_shape: Any = None) -> Any:
         batch, chain, features = annotations_shape
-        state = self.summary == "state" and self.steps
-        return (batch, self.units if state else features), (batch, chain)
+        return (batch, features), (batch, chain)
 
     def get_config(self) -> dict[str, Any]:
-        names = ("units", "attention_dim", "steps", "summary")
+        names = ("units", "attention_dim", "steps")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
@@ -251,7 +229,6 @@ class Localizer(keras.layers.Layer):
             c.decoder_dim,
             c.attention_dim,
             c.attention_steps,
-            c.summary,
             dtype=policy,
             name="decoder",
         )
@@ -267,7 +244,7 @@ class Localizer(keras.layers.Layer):
         self.second_convolution.build((*chain, c.num_filters * len(c.filter_widths)))
         self.lstm.build((*chain, c.conv_dim))
         self.decoder.build((*chain, 2 * c.hidden_dim))
-        self.dense.build((None, c.summary_dim))
+        self.dense.build((None, 2 * c.hidden_dim))
         for head in (self.location, self.membrane):
             if head is not None:
                 head.build((None, c.dense_dim))
@@ -280,8 +257,8 @@ class Localizer(keras.layers.Layer):
         x = ops.concatenate([convolution(x) for convolution in self.convolutions], -1) * real
         x = self.dropout(self.second_convolution(x) * real, training=training)
         h = self.dropout(self.lstm(x, mask=mask, training=training), training=training)
-        summary, importance = self.decoder(h, mask=mask)
-        z = self.dense(self.dropout(summary, training=training))
+        context, importance = self.decoder(h, mask=mask)
+        z = self.dense(self.dropout(context, training=training))
         z = self.dropout(z, training=training)
         out = {
             "location": ops.softmax(ops.cast(self.location(z), "float32")),
@@ -366,7 +343,7 @@ def weight_shapes(config: DeepLocConfig) -> dict[str, tuple[int, ...]]:
     if c.attention_steps:
         dense("decoder/attention/query", (c.decoder_dim, c.attention_dim), bias=False)
         lstm("decoder/cell", features, c.decoder_dim)
-    dense("dense", (c.summary_dim, c.dense_dim))
+    dense("dense", (2 * c.hidden_dim, c.dense_dim))
     dense("location", (c.dense_dim, c.num_locations))
     if c.membrane:
         dense("membrane", (c.dense_dim, 1))

@@ -59,23 +59,40 @@ class Recipe:
 
 
 _NETWORK = {
-    "num_filters": 16,
-    "conv_dim": 64,
-    "hidden_dim": 64,
+    "num_filters": 20,
+    "conv_dim": 128,
+    "hidden_dim": 128,
     "attention_dim": 64,
-    "decoder_dim": 128,
+    "decoder_dim": 256,
     "dense_dim": 128,
-    "dropout": 0.25,
+    "dropout": 0.3,
     "input_dropout": 0.1,
 }
 _MULTILOC = Recipe(
-    network={**_NETWORK, "num_locations": 11, "membrane": False, "attention_steps": 0},
-    steps=2000,
+    network={
+        **_NETWORK,
+        "conv_dim": 96,
+        "hidden_dim": 96,
+        "num_locations": 11,
+        "membrane": False,
+        "attention_steps": 0,
+    },
+    steps=2600,
     data="multiloc",
     fold="4",
+    short_steps=1200,
+    least_share=0.02,
 )
 RECIPES = {
-    "deeploc-attn": Recipe(network=_NETWORK, steps=4000),
+    "deeploc-attn": Recipe(
+        network=_NETWORK,
+        steps=12_000,
+        data="deeploc1+2",
+        short_steps=2500,
+        max_learning_rate=2e-3,
+        substitution_rate=0.15,
+        least_share=0.03,
+    ),
     "deeploc-multiloc": _MULTILOC,
     "deeploc-multiloc-clean": dataclasses.replace(_MULTILOC, data="multiloc-clean"),
 }
