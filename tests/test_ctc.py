@@ -1,7 +1,9 @@
 """CTC against the enumeration of all paths."""
 
 import itertools
-from collections import defaultdict
+import math
+import zlib
+from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
@@ -9,8 +11,17 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnnzoo.ctc import PrefixBeamSearch, align, ctc_loss, greedy
-from rnnzoo.errors import InputError
+from rnnzoo.ctc import (
+    Combined,
+    Grammar,
+    HotWords,
+    NGram,
+    PrefixBeamSearch,
+    align,
+    ctc_loss,
+    greedy,
+)
+from rnnzoo.errors import ConfigError, InputError
 
 
 def frames(count, symbols, seed):
@@ -102,6 +113,16 @@ def test_labels_that_do_not_fit_weigh_nothing():
     np.testing.assert_allclose(silent, -x.numpy()[0, :, 0].sum(), rtol=1e-5)
     assert ctc_loss(x, [0], [[1, 1, 1]], [2]).numpy().tolist() == [0]
     assert not tape.gradient(loss, x).numpy().any()
+
+
+@pytest.mark.parametrize("gap", [100.0, 1e4, np.inf])
+def test_sure_and_wrong_has_a_finite_loss_and_its_true_gradient(gap):
+    x = tf.constant([[[0.0, -gap, -gap]] * 2])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        loss = ctc_loss(x, [2], [[1]], [1])
+    np.testing.assert_allclose(loss, [80 - np.log(2)], rtol=1e-5)  # "1 -" and "- 1"
+    np.testing.assert_allclose(tape.gradient(loss, x), [[[0.5, -0.5, 0]] * 2], atol=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -211,3 +232,318 @@ def test_alignment_is_the_likeliest_of_all_paths(symbols):
 def test_what_does_not_fit_is_not_aligned():
     with pytest.raises(InputError, match="3 symbols do not fit into 4 frames"):
         align(frames(4, 3, 0), [1, 1, 1])
+
+
+# --- language ------------------------------------------------------------------------------
+
+LETTERS = " abc"
+TEXT = """\
+a cab  a bab a cab
+bac a ba cab
+bb a cc ab
+caca ab aab a
+abba abba ab a cab
+cab a cab a ba b
+a a b c ab ac ca cab abc
+c c ca ab""".splitlines()
+
+
+def scored(scorer, text, alphabet=LETTERS):
+    """What a scorer gives a text in all, its end included."""
+    state, total = scorer.start(), 0.0
+    for character in text:
+        symbol = alphabet.index(character) + 1
+        total += float(scorer.scores(state)[0, symbol])
+        state = scorer.advance(state, np.array([symbol]))
+    return total + float(scorer.final(state)[0])
+
+
+def states_of(scorer, num_symbols):
+    """All states [states, width] that symbols lead to."""
+    queue = [tuple(scorer.start()[0].tolist())]
+    found = set(queue)
+    for state in queue:
+        allowed = np.flatnonzero(scorer.scores(np.array([state]))[0, 1:num_symbols] > -np.inf) + 1
+        before = np.array([state] * len(allowed), int).reshape(-1, len(state))
+        for after in scorer.advance(before, allowed).tolist():
+            if tuple(after) not in found:
+                found.add(tuple(after))
+                queue.append(tuple(after))
+    return np.array(queue)
+
+
+class SlowNGram:
+    """Modified Kneser-Ney as Chen and Goodman (1998) write it down, with strings and dicts."""
+
+    def __init__(self, lines, alphabet, order, min_counts):
+        self.ends, self.order = alphabet + ">", order
+        seen = Counter()
+        for line in lines:
+            marked = f"<{line}>"
+            for n in range(1, order + 1):
+                seen.update(marked[i : i + n] for i in range(len(marked) - n + 1))
+        del seen["<"]
+        before = defaultdict(set)
+        for gram in seen:
+            before[gram[1:]].add(gram[0])
+        self.counts = {
+            gram: seen[gram] if len(gram) == order or gram[0] == "<" else len(before[gram])
+            for gram in seen
+        }
+        self.kept = {gram for gram in seen if seen[gram] >= min_counts[len(gram) - 1]}
+        self.discounts, self.estimated = {}, set()
+        for n in range(1, order + 1):
+            times = Counter(count for gram, count in self.counts.items() if len(gram) == n)
+            self.discounts[n] = (0.5, 1.0, 1.5)
+            if all(times[i] for i in (1, 2, 3, 4)):
+                y = times[1] / (times[1] + 2 * times[2])
+                found = tuple(i - (i + 1) * y * times[i + 1] / times[i] for i in (1, 2, 3))
+                if min(found) > 0:
+                    self.discounts[n] = found
+                    self.estimated.add(n)
+
+    def p(self, end, history):
+        """p(end | history), history from the begin of the line on."""
+        return self._p(end, history[-(self.order - 1) :] if self.order > 1 else "")
+
+    def _p(self, end, context):
+        total = sum(self.counts.get(context + other, 0) for other in self.ends)
+        shorter = self._p(end, context[1:]) if context else 1 / len(self.ends)
+        if not total:
+            return shorter
+        shares = {
+            other: (count - self.discounts[len(context) + 1][min(count, 3) - 1]) / total
+            for other in self.ends
+            if context + other in self.kept
+            for count in [self.counts[context + other]]
+        }
+        return shares.get(end, 0) + (1 - sum(shares.values())) * shorter
+
+
+@pytest.mark.parametrize(
+    ("order", "min_counts"),
+    [(2, (1,)), (3, (1,)), (4, (1,)), (4, (1, 1, 2)), (5, (1, 2, 3, 3, 4)), (3, (1, 99))],
+)
+def test_ngrams_are_those_of_chen_and_goodman(order, min_counts):
+    model = NGram.train(TEXT, LETTERS, order, min_counts)
+    slow = SlowNGram(TEXT, LETTERS, order, [*min_counts, *[min_counts[-1]] * order])
+    if order == 4:  # discounts of both kinds are at work
+        assert 0 < len(slow.estimated) < order
+    total = count = 0
+    lines = [*TEXT[:3], "cbcbcb", "  ", ""]
+    for line in lines:
+        state = model.start()
+        for n in range(len(line) + 1):
+            expected = [slow.p(end, "<" + line[:n]) for end in ">" + LETTERS]
+            np.testing.assert_allclose(np.exp(model.scores(state)[0]), expected, rtol=1e-5)
+            np.testing.assert_allclose(np.exp(model.final(state)), expected[0], rtol=1e-5)
+            symbol = (LETTERS + ">").index((line + ">")[n]) + 1
+            total, count = total + math.log(expected[symbol % len(expected)]), count + 1
+            if n < len(line):
+                state = model.advance(state, np.array([symbol]))
+    assert model.perplexity(lines) == pytest.approx(math.exp(-total / count), rel=1e-5)
+
+
+@pytest.mark.parametrize("min_counts", [(1,), (1, 1, 2, 3), (1, 99)])
+def test_symbols_and_end_sum_to_one_in_every_state_and_bytes_keep_the_model(min_counts):
+    model = NGram.train(TEXT, LETTERS, 5, min_counts)
+    again = NGram.from_bytes(model.to_bytes())
+    assert again.to_bytes() == model.to_bytes()
+    assert (again.alphabet, again.order) == (LETTERS, model.order)
+    for one in (model, again):
+        states = states_of(one, 5)
+        assert min_counts != (1,) or len(states) > 50
+        sums = np.exp(one.scores(states)[:, 1:]).sum(1) + np.exp(one.final(states))
+        np.testing.assert_allclose(sums, 1, rtol=1e-5)
+    for line in [*TEXT, "ccbbaa"]:
+        assert scored(again, line) == pytest.approx(scored(model, line), rel=0.02)
+
+
+def test_damaged_models_are_refused():
+    content = NGram.train(TEXT, LETTERS, 3).to_bytes()
+    for place in range(len(content)):
+        with pytest.raises(ConfigError, match="n-gram model"):
+            NGram.from_bytes(content[:place])
+        changed = bytearray(content)
+        changed[place] ^= 1 + place % 255
+        with pytest.raises(ConfigError, match="n-gram model"):
+            NGram.from_bytes(bytes(changed))
+
+
+@pytest.mark.parametrize(
+    ("place", "byte", "message"),
+    [
+        (12, 9, "version 9"),
+        (13, 0, "order 0"),
+        (13, 2, "bytes too many"),
+        (13, 9, "cut off in its children"),
+        (14, 255, "codec|cut off"),
+        (17, ord(" "), "each once"),  # its third letter becomes its first
+        (24, 1, "the tree is broken after 0 symbols"),  # one of five unigrams
+        (30, 7, "symbol 7 is not in the alphabet"),  # the last of them
+    ],
+)
+def test_models_that_lie_are_refused(place, byte, message):
+    content = bytearray(NGram.train(TEXT, LETTERS, 3).to_bytes()[:-4])
+    content[place] = byte
+    content += zlib.crc32(content).to_bytes(4, "little")
+    with pytest.raises(ConfigError, match=message):
+        NGram.from_bytes(bytes(content))
+
+
+def test_short_and_odd_texts_are_learned_too():
+    model = NGram.train(["a", "", "b"], "abz", order=6)
+    assert model.order == 3  # < a >
+    assert np.exp(model.scores(model.start())[0, 1:]).argmax() != 2
+    assert model.perplexity(["a"]) < model.perplexity(["z"]) < np.inf
+
+
+@settings(max_examples=60, deadline=None, database=None, derandomize=True)
+@given(
+    st.dictionaries(st.text("abc", min_size=1, max_size=4), st.floats(-5, 5), max_size=5),
+    st.text(LETTERS, max_size=14),
+    st.sampled_from([0.0, 0.75]),
+)
+def test_hot_words_leave_their_boosts_to_whole_words_alone(boosts, text, bonus):
+    scorer = HotWords(boosts, LETTERS, word_bonus=bonus)
+    expected = sum(boosts.get(word, 0) + bonus for word in text.split())
+    assert scored(scorer, text) == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_hot_word_decides_between_likes():
+    """The network all but hears "ab b"; who expects "ac" is given it, "acb" is no help."""
+    sure = np.full((6, 5), -9.0)
+    sure[range(6), [2, 3, 0, 1, 3, 0]] = 0
+    sure[1, 4] = -1
+    sure -= np.log(np.exp(sure).sum(1, keepdims=True))
+
+    def heard(boosts):
+        search = PrefixBeamSearch(5, 20, HotWords(boosts, LETTERS))
+        search.feed(sure)
+        return "".join(LETTERS[n - 1] for n in search.finish()[0].symbols)
+
+    assert heard({}) == heard({"acb": 5.0}) == heard({"c": 5.0}) == "ab b"
+    assert heard({"ac": 3.0}) == "ac b"
+
+
+def test_hot_words_may_be_parted_by_more_than_spaces():
+    assert scored(HotWords({"a": 2.0}, "a., ", separators=" .,"), "a, a.", "a., ") == 4
+
+
+def accepted(grammar, alphabet=LETTERS):
+    """All sentences that a grammar lets through, with their scores."""
+    found, queue = {}, [("", grammar.start(), 0.0)]
+    for text, state, score in queue:
+        if grammar.final(state)[0] > -np.inf:
+            found[text] = score + float(grammar.final(state)[0])
+        scores = grammar.scores(state)[0]
+        for n in np.flatnonzero(scores > -np.inf):
+            after = grammar.advance(state, np.array([n]))
+            queue.append((text + alphabet[n - 1], after, score + float(scores[n])))
+    return found
+
+
+def test_a_grammar_has_its_sentences_and_no_others():
+    slots = {"x": ["a", "ab", "abc", ""], "y": ["c", "bc"]}
+    for patterns, weights in (
+        (["{x}{y}"], None),
+        (["{x} {x}b", "ab", "a{y} "], None),
+        (["{x}{y}", "abc", "{y}{y}"], [-1.0, 2.5, 0.0]),
+        (["", "a"], [1.0, 2.0]),
+    ):
+        expected = {}
+        for pattern, weight in zip(patterns, weights or [0.0] * len(patterns), strict=True):
+            names = [piece[0] for piece in pattern.split("{")[1:]]
+            for fillings in itertools.product(*(slots[name] for name in names)):
+                text = pattern
+                for name, filling in zip(names, fillings, strict=True):
+                    text = text.replace(f"{{{name}}}", filling, 1)
+                expected[text] = max(weight, expected.get(text, -np.inf))
+        found = accepted(Grammar(patterns, LETTERS, slots, weights))
+        assert found == pytest.approx(expected)
+
+
+def test_slots_do_not_multiply_the_states():
+    words = ["".join(letters) for letters in itertools.product("abc", repeat=4)]
+    one = Grammar("{w}", LETTERS, {"w": words})
+    many = Grammar("{w} {w} {w} {w}", LETTERS, {"w": words})
+    assert len(states_of(many, 5)) < 5 * len(states_of(one, 5))
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_a_search_with_a_grammar_finds_its_best_sentence(weight):
+    sentences = ["ab", "cab", "bb a", "c"]
+    for seed in range(10):
+        log_probs = frames(6, 5, seed)
+        truth = all_labelings(log_probs)
+        search = PrefixBeamSearch(5, 50, Grammar(sentences, LETTERS), lm_weight=weight)
+        search.feed(log_probs)
+        found = {
+            "".join(LETTERS[n - 1] for n in h.symbols): h.score for h in search.finish(len(truth))
+        }
+        expected = {
+            text: np.log(truth[tuple(LETTERS.index(c) + 1 for c in text)]) for text in sentences
+        }
+        assert found == pytest.approx(expected)
+        assert next(iter(found)) == max(expected, key=expected.get)
+
+
+def test_no_time_for_any_sentence_is_no_hypothesis():
+    search = PrefixBeamSearch(5, 50, Grammar("abc", LETTERS))
+    search.feed(frames(2, 5, 0))
+    assert search.finish() == []
+    assert search.best()[0].symbols in {(), (2,), (2, 3)}
+
+
+def test_combined_scorers_are_added_to_every_string():
+    model = NGram.train(TEXT, LETTERS, 3)
+    hot = HotWords({"ab": 1.5, "c": -1.0}, LETTERS, word_bonus=0.5)
+    grammar = Grammar(["{w} {w}", "{w}"], LETTERS, {"w": ["a", "ab", "c", "b"]})
+    log_probs = frames(5, 5, 1)
+    truth = all_labelings(log_probs)
+    for parts in ([(model, 0.7), (hot, 1.0)], [(model, 0.7), (grammar, 0.0), (hot, -2.0)]):
+        search = PrefixBeamSearch(5, 10_000, Combined(parts), lm_weight=0.9)
+        search.feed(log_probs)
+        found = {h.symbols: h.score for h in search.finish(10_000)}
+        expected = {}
+        for symbols, p in truth.items():
+            text = "".join(LETTERS[n - 1] for n in symbols)
+            if len(parts) == 2 or text in accepted(grammar):
+                language = sum(w * scored(s, text) for s, w in parts if s is not grammar)
+                expected[symbols] = np.log(p) + 0.9 * language
+        assert found == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: NGram.train(["abd"], LETTERS), "has 'd', which the alphabet"),
+        (lambda: NGram.train([""], LETTERS), "no text to train on"),
+        (lambda: NGram.train(TEXT, LETTERS, 1), "order must be from 2 to 27"),
+        (lambda: NGram.train(TEXT, LETTERS, 28), "order must be from 2 to 27"),
+        (lambda: NGram.train(TEXT, LETTERS, 3, (2,)), "must begin with 1"),
+        (lambda: NGram.train(TEXT, LETTERS, 3, (1, 3, 2)), "never fall"),
+        (lambda: NGram.train(TEXT, LETTERS, 3, ()), "min_counts"),
+        (lambda: NGram.train(TEXT, LETTERS).perplexity([]), "no text to measure"),
+        (lambda: NGram.train(TEXT, " abca"), "each once"),
+        (lambda: Grammar([], LETTERS), "at least one sentence"),
+        (lambda: Grammar("ad", LETTERS), "has 'd'"),
+        (lambda: Grammar("a{x}", LETTERS, {"y": ["a"]}), "unknown slot 'x'; slots: y"),
+        (lambda: Grammar("a{x", LETTERS, {"x": ["a"]}), "'a{x'"),
+        (lambda: Grammar("{x}", LETTERS, {"x": []}), "needs a list of texts"),
+        (lambda: Grammar("{x}", LETTERS, {"x": "ab"}), "needs a list of texts"),
+        (lambda: Grammar("{x:3}", LETTERS, {"x": ["a"]}), "slot"),
+        (lambda: Grammar(["a", "b"], LETTERS, weights=[1.0]), "each of 2 sentences"),
+        (lambda: Grammar("a", LETTERS, weights=[np.inf]), "finite"),
+        (lambda: HotWords({"a b": 1.0}, LETTERS), "hot words are words"),
+        (lambda: HotWords({"": 1.0}, LETTERS), "hot words are words"),
+        (lambda: HotWords({"a": np.nan}, LETTERS), "finite boosts"),
+        (lambda: HotWords({"ad": 1.0}, LETTERS), "has 'd'"),
+        (lambda: HotWords({}, ""), "alphabet must be"),
+        (lambda: Combined([]), "same symbols"),
+        (lambda: Combined([(HotWords({}, "ab"), 1), (HotWords({}, "abc"), 1)]), "same symbols"),
+    ],
+)
+def test_what_cannot_be_is_named(make, message):
+    with pytest.raises(InputError, match=message):
+        make()

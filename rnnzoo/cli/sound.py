@@ -19,6 +19,7 @@ from rnnzoo.config import choose_options
 from rnnzoo.errors import InputError
 
 _SUBTITLES = {".srt": "to_srt", ".vtt": "to_vtt"}
+_LANGUAGE = ("hot_words", "grammar", "slots")
 _PIECE_SECONDS = 0.1
 
 
@@ -32,7 +33,8 @@ def predict_sound(
     if options.resume:
         raise InputError("--resume is for models that read proteins")
     batch_size = choices.pop("batch_size", None)
-    choose_options(model.decoding, choices)  # before anything is read or written
+    fields = {name: value for name, value in choices.items() if name not in _LANGUAGE}
+    choose_options(model.decoding, fields)  # before anything is read or written
     names = [*options.inputs, *options.input] or ["-"]
     ending = Path(options.output or "").suffix.lower()
     if ending in _SUBTITLES and len(names) != 1:

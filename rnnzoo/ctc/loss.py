@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-_LEAST = -80.0  # the kernel takes exp of log-probabilities in float32, which ends at -87
+_WIDEST = 80.0  # nats in a frame: the kernel's softmax in float32 has nothing below e^-87
 
 
 def ctc_loss(log_probs: Any, frames: Any, labels: Any, label_lengths: Any) -> tf.Tensor:
@@ -28,8 +28,9 @@ def ctc_loss(log_probs: Any, frames: Any, labels: Any, label_lengths: Any) -> tf
     -------
     [batch]
         In nats. A row whose labels do not fit into its frames has loss 0 and no gradient, so that
-        one bad pair does not end a training. A symbol less likely than e^-80 in a frame counts as
-        e^-80, with its true gradient: TensorFlow's kernel would have a loss of infinity.
+        one bad pair does not end a training. A symbol less likely than e^-80 times a frame's
+        likeliest counts as that: TensorFlow's kernel would have a loss of infinity. The gradient
+        passes, so that the network can mend it.
 
     Examples
     --------
@@ -39,7 +40,7 @@ def ctc_loss(log_probs: Any, frames: Any, labels: Any, label_lengths: Any) -> tf
     >>> float(ctc_loss(even, [2], [[1]], [1])[0])  # 3 of the 9 paths: 1 1, 1 -, - 1
     1.098...
     """
-    log_probs = _bounded(tf.nn.log_softmax(tf.cast(log_probs, tf.float32)))
+    log_probs = _bounded(tf.cast(log_probs, tf.float32))
     frames, labels, lengths = (tf.cast(x, tf.int32) for x in (frames, labels, label_lengths))
     labels = tf.pad(labels, [[0, 0], [0, 1]])  # a place for the stand-in below
     real = tf.sequence_mask(lengths, tf.shape(labels)[1])
@@ -58,12 +59,14 @@ def ctc_loss(log_probs: Any, frames: Any, labels: Any, label_lengths: Any) -> tf
         labels_values=chosen - 1,
         sequence_length=tf.maximum(frames, 1),
     )[0]
-    within = tf.sequence_mask(frames, tf.shape(log_probs)[1], tf.float32)
-    silent = log_probs[..., 0] * within
+    silent = tf.nn.log_softmax(log_probs)[..., 0] * tf.sequence_mask(
+        frames, tf.shape(log_probs)[1], tf.float32
+    )
     empty = tf.where(lengths == 0, -tf.reduce_sum(silent, 1), 0.0)
     return tf.where(usual, loss, empty)
 
 
 @tf.custom_gradient
 def _bounded(log_probs: tf.Tensor) -> Any:
-    return tf.maximum(log_probs, _LEAST), lambda slope: slope
+    least = tf.reduce_max(log_probs, -1, keepdims=True) - _WIDEST
+    return tf.maximum(log_probs, least), lambda slope: slope

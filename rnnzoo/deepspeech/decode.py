@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from rnnzoo.config import check_range, check_types
-from rnnzoo.ctc import Hypothesis, PrefixBeamSearch, align, greedy
+from rnnzoo.ctc import (
+    Combined,
+    Grammar,
+    HotWords,
+    Hypothesis,
+    PrefixBeamSearch,
+    Scorer,
+    align,
+    greedy,
+)
 from rnnzoo.deepspeech.preprocess import SpeechPreprocessor
 from rnnzoo.deepspeech.result import Transcript, Word
+from rnnzoo.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,9 +34,11 @@ class DecodingOptions:
         Prefixes kept at each frame; 1 takes the likeliest symbol of every frame (greedy).
     num_hypotheses : int
         How many texts `Transcript.alternatives` holds, at most `beam_size`.
+    lm_weight : float
+        alpha of Hannun et al. 2014 (arXiv 1412.5567, section 2.2): the language model's share, if
+        the checkpoint has one.
     word_bonus : float
-        beta of Hannun et al. 2014 (arXiv 1412.5567, section 2.2): what every word adds to the
-        score, in nats.
+        beta of the same equation: what every word adds to the score, in nats.
     min_symbol_log_prob : float
         Symbols less likely than this in a frame (natural logarithm) are not tried there.
 
@@ -39,6 +51,7 @@ class DecodingOptions:
 
     beam_size: int = 32
     num_hypotheses: int = 1
+    lm_weight: float = 0.8
     word_bonus: float = 0.0
     min_symbol_log_prob: float = -8.0
 
@@ -48,6 +61,7 @@ class DecodingOptions:
             self,
             beam_size=(1, 1000),
             num_hypotheses=(1, 1000),
+            lm_weight=(0, 100),
             word_bonus=(-100, 100),
             min_symbol_log_prob=(-1000, 0),
         )
@@ -113,16 +127,41 @@ def words_of(
     return tuple(words)
 
 
-def search_for(alphabet: str, options: DecodingOptions) -> PrefixBeamSearch | None:
-    """The search that options ask for; None if it is greedy."""
+def search_for(
+    preprocessor: SpeechPreprocessor,
+    options: DecodingOptions,
+    hot_words: Mapping[str, float] | None = None,
+    grammar: str | Sequence[str] | None = None,
+    slots: Mapping[str, Sequence[str]] | None = None,
+) -> PrefixBeamSearch | None:
+    """The search that options ask for; None if it is greedy. A grammar stands in for the language
+    model.
+
+    Raises
+    ------
+    InputError
+        If hot words or a grammar cannot be used.
+    """
     if options.beam_size == 1:
+        if hot_words or grammar:
+            raise InputError("hot_words and grammar need a search: beam_size above 1")
         return None
-    bonus = np.zeros(len(alphabet) + 1)
-    bonus[1:] = [options.word_bonus * (character == " ") for character in alphabet]
+    alphabet, scorers = preprocessor.config.alphabet, list[tuple[Scorer, float]]()
+    if grammar:
+        fillings = {
+            name: [preprocessor.normalized(text) for text in texts]
+            for name, texts in (slots or {}).items()
+        }
+        scorers.append((Grammar(grammar, alphabet, fillings), 1.0))
+    elif preprocessor.language_model is not None:
+        scorers.append((preprocessor.language_model, options.lm_weight))
+    if hot_words or options.word_bonus:
+        boosts = {preprocessor.normalized(word): b for word, b in (hot_words or {}).items()}
+        scorers.append((HotWords(boosts, alphabet, options.word_bonus), 1.0))
     return PrefixBeamSearch(
         len(alphabet) + 1,
         options.beam_size,
-        bonus=bonus,
+        scorer=Combined(scorers) if scorers else None,
         min_symbol_log_prob=options.min_symbol_log_prob,
     )
 

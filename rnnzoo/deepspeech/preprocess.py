@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from rnnzoo.config import check_range, check_types
+from rnnzoo.ctc import NGram
 from rnnzoo.deepspeech.audio import Recording
-from rnnzoo.errors import InputError
+from rnnzoo.errors import ConfigError, InputError
 
 _QUIET_SECONDS = 0.2
 
@@ -33,6 +34,8 @@ class PreprocessorConfig:
         Samples a second, in hertz.
     max_seconds : float
         What is read at once; longer recordings are cut at silence.
+    language_model : str, optional
+        The checkpoint's file that holds a character n-gram (`rnnzoo.ctc.NGram`).
 
     Examples
     --------
@@ -44,6 +47,7 @@ class PreprocessorConfig:
     alphabet: str = " 'abcdefghijklmnopqrstuvwxyz"
     sampling_rate: int = 16000
     max_seconds: float = 20.0
+    language_model: str | None = None
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -58,6 +62,13 @@ class SpeechPreprocessor:
     Parameters
     ----------
     config : PreprocessorConfig
+    language_model : NGram, optional
+        If `config` names one.
+
+    Raises
+    ------
+    ConfigError
+        If the language model is missing, not named, or of another alphabet.
 
     Examples
     --------
@@ -67,8 +78,18 @@ class SpeechPreprocessor:
     'good day'
     """
 
-    def __init__(self, config: PreprocessorConfig) -> None:
-        self.config = config
+    def __init__(self, config: PreprocessorConfig, language_model: NGram | None = None) -> None:
+        if (config.language_model is None) != (language_model is None):
+            raise ConfigError(
+                f"the config names the language model {config.language_model!r}, and "
+                f"{'none' if language_model is None else 'one'} came: give both or neither"
+            )
+        if language_model is not None and language_model.alphabet != config.alphabet:
+            raise ConfigError(
+                f"the language model knows {language_model.alphabet!r}, the network writes "
+                f"{config.alphabet!r}: they belong to different checkpoints"
+            )
+        self.config, self.language_model = config, language_model
         self._numbers = {character: n for n, character in enumerate(config.alphabet, 1)}
 
     # --- sound -----------------------------------------------------------------------------

@@ -6,9 +6,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from rnnzoo.ctc import greedy
+from rnnzoo.ctc import PrefixBeamSearch, greedy
 from rnnzoo.deepspeech.audio import check_rate, checked
-from rnnzoo.deepspeech.decode import DecodingOptions, search_for, transcript_of
+from rnnzoo.deepspeech.decode import DecodingOptions, transcript_of
 from rnnzoo.deepspeech.frames import FrameStream
 from rnnzoo.deepspeech.network import Recognizer
 from rnnzoo.deepspeech.preprocess import SpeechPreprocessor
@@ -28,6 +28,8 @@ class TranscriptStream:
         Forward-only, with running normalisation.
     preprocessor : SpeechPreprocessor
     options : DecodingOptions
+    search : PrefixBeamSearch or None
+        As `rnnzoo.deepspeech.decode.search_for` gives it; None is greedy.
     sampling_rate : int, optional
         Of what is fed, in hertz; the network's by default.
 
@@ -44,6 +46,7 @@ class TranscriptStream:
         recognizer: Recognizer,
         preprocessor: SpeechPreprocessor,
         options: DecodingOptions,
+        search: PrefixBeamSearch | None = None,
         sampling_rate: int | None = None,
     ) -> None:
         self._frames = FrameStream(recognizer)
@@ -62,7 +65,7 @@ class TranscriptStream:
             self._resampler = soxr.ResampleStream(
                 self.sampling_rate, self._rate, 1, dtype="float32"
             )
-        self._search = search_for(preprocessor.config.alphabet, options)
+        self._search = search
         self._log_probs: list[np.ndarray] = []
         self._mels: list[np.ndarray] = []
         self._tail = np.zeros(0, np.float32)
@@ -117,8 +120,8 @@ class TranscriptStream:
         """The likeliest text of what was heard so far; its last words may still change."""
         if self._finished is not None:
             return self._finished.text
-        found = greedy(self._together()) if self._search is None else self._search.best()[0]
-        return self._preprocessor.text(found.symbols).strip()
+        found = [greedy(self._together())] if self._search is None else self._search.best()
+        return self._preprocessor.text(found[0].symbols).strip() if found else ""
 
     def finish(self) -> Transcript:
         """The transcript, once no more sound comes."""

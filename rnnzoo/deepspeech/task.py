@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -11,7 +11,7 @@ import tensorflow as tf
 import tqdm
 
 from rnnzoo.config import choose_options
-from rnnzoo.ctc import ctc_loss
+from rnnzoo.ctc import NGram, PrefixBeamSearch, ctc_loss
 from rnnzoo.deepspeech.audio import Recording, is_single, read_recordings, resample
 from rnnzoo.deepspeech.decode import DecodingOptions, hypotheses, search_for, transcript_of
 from rnnzoo.deepspeech.network import DeepSpeechConfig, build_network, weight_shapes
@@ -91,7 +91,12 @@ class SpeechRecognizer(Task):
     def open_preprocessor(
         config: PreprocessorConfig, asset: Callable[[str], bytes]
     ) -> SpeechPreprocessor:
-        return SpeechPreprocessor(config)
+        name = config.language_model
+        return SpeechPreprocessor(config, NGram.from_bytes(asset(name)) if name else None)
+
+    def assets(self) -> dict[str, bytes]:
+        name, model = self.preprocessor.config.language_model, self.preprocessor.language_model
+        return {} if name is None else {name: model.to_bytes()}
 
     # --- training --------------------------------------------------------------------------
 
@@ -153,6 +158,9 @@ class SpeechRecognizer(Task):
         batch_size: int | None = None,
         verbose: Any = "auto",
         sampling_rate: int | None = None,
+        hot_words: Mapping[str, float] | None = None,
+        grammar: str | Sequence[str] | None = None,
+        slots: Mapping[str, Sequence[str]] | None = None,
         **options: Any,
     ) -> Any:
         """Write down speech.
@@ -167,6 +175,12 @@ class SpeechRecognizer(Task):
             A progress bar on standard error; "auto" shows it on a terminal for long input.
         sampling_rate : int, optional
             Of arrays that come without one, in hertz.
+        hot_words : mapping, optional
+            Words that are likely here, with what each adds to the score, in nats.
+        grammar : str or sequence of str, optional
+            The only sentences there are, with slots in braces: "play {song}".
+        slots : mapping, optional
+            What may stand in each slot: {"song": ["one", "two"]}.
         **options
             Fields of `DecodingOptions`.
 
@@ -181,7 +195,11 @@ class SpeechRecognizer(Task):
         MissingDependencyError
             For files and other rates than the network's without `rnnzoo[audio]`.
         """
-        found = list(self.predict_each(inputs, batch_size, verbose, sampling_rate, **options))
+        found = list(
+            self.predict_each(
+                inputs, batch_size, verbose, sampling_rate, hot_words, grammar, slots, **options
+            )
+        )
         return found[0] if is_single(inputs) else found
 
     def predict_each(
@@ -190,13 +208,17 @@ class SpeechRecognizer(Task):
         batch_size: int | None = None,
         verbose: Any = "auto",
         sampling_rate: int | None = None,
+        hot_words: Mapping[str, float] | None = None,
+        grammar: str | Sequence[str] | None = None,
+        slots: Mapping[str, Sequence[str]] | None = None,
         **options: Any,
     ) -> Iterator[Transcript]:
         """As `predict`, one result after the other."""
         chosen = choose_options(self.decoding, options)
         batch_size = check_batch_size(batch_size, 16)
+        search = search_for(self.preprocessor, chosen, hot_words, grammar, slots)
         recordings = map(self._heard, read_recordings(inputs, sampling_rate))
-        return self._predict_each(recordings, batch_size, verbose, chosen)
+        return self._predict_each(recordings, batch_size, verbose, chosen, search)
 
     def _heard(self, recording: Recording) -> Recording:
         return resample(recording, self.config.sampling_rate)
@@ -207,6 +229,7 @@ class SpeechRecognizer(Task):
         batch_size: int,
         verbose: Any,
         options: DecodingOptions,
+        search: PrefixBeamSearch | None,
     ) -> Iterator[Transcript]:
         waiting: list[tuple[Recording, list[tuple[int, int]]]] = []
         hidden = None if verbose == "auto" else not verbose
@@ -214,15 +237,16 @@ class SpeechRecognizer(Task):
             for recording in recordings:
                 waiting.append((recording, self.preprocessor.pieces(recording)))
                 if sum(len(pieces) for _, pieces in waiting) >= _WINDOW:
-                    yield from self._transcripts(waiting, batch_size, options, bar)
+                    yield from self._transcripts(waiting, batch_size, options, search, bar)
                     waiting = []
-            yield from self._transcripts(waiting, batch_size, options, bar)
+            yield from self._transcripts(waiting, batch_size, options, search, bar)
 
     def _transcripts(
         self,
         recordings: list[tuple[Recording, list[tuple[int, int]]]],
         batch_size: int,
         options: DecodingOptions,
+        search: PrefixBeamSearch | None,
         bar: Any,
     ) -> Iterator[Transcript]:
         chunks = [
@@ -235,7 +259,6 @@ class SpeechRecognizer(Task):
             for row, out in zip(rows, self._run([chunks[n] for n in rows]), strict=True):
                 outputs[row] = out
             bar.update(round(sum(len(chunks[n]) for n in rows) / self.config.sampling_rate))
-        search = search_for(self.preprocessor.config.alphabet, options)
         for recording, pieces in recordings:
             own, outputs = outputs[: len(pieces)], outputs[len(pieces) :]
             parts = [
@@ -292,13 +315,22 @@ class SpeechRecognizer(Task):
             for p, count, m, seen in zip(log_probs, frames, mels, heard, strict=True)
         ]
 
-    def stream(self, sampling_rate: int | None = None, **options: Any) -> TranscriptStream:
+    def stream(
+        self,
+        sampling_rate: int | None = None,
+        hot_words: Mapping[str, float] | None = None,
+        grammar: str | Sequence[str] | None = None,
+        slots: Mapping[str, Sequence[str]] | None = None,
+        **options: Any,
+    ) -> TranscriptStream:
         """Listen to sound as it comes.
 
         Parameters
         ----------
         sampling_rate : int, optional
             Of what will be fed, in hertz; the network's by default.
+        hot_words, grammar, slots : optional
+            As of `predict`.
         **options
             Fields of `DecodingOptions`.
 
@@ -314,4 +346,5 @@ class SpeechRecognizer(Task):
         """
         chosen = choose_options(self.decoding, options)
         recognizer = self.network.get_layer("recognizer")
-        return TranscriptStream(recognizer, self.preprocessor, chosen, sampling_rate)
+        search = search_for(self.preprocessor, chosen, hot_words, grammar, slots)
+        return TranscriptStream(recognizer, self.preprocessor, chosen, search, sampling_rate)
