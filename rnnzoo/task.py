@@ -364,6 +364,26 @@ def check_batch_size(batch_size: Any, default: int) -> int:
     return int(batch_size)
 
 
+def batches_by_length(lengths: list[int], batch_size: int, at_once: int) -> Iterator[list[int]]:
+    """Row numbers of inputs of like length together: at most `batch_size`, and `at_once` in all
+    when padded to the longest; a longer input alone.
+
+    Examples
+    --------
+    >>> from rnnzoo.task import batches_by_length
+    >>> list(batches_by_length([9, 2, 30, 3], batch_size=2, at_once=20))
+    [[1, 3], [0], [2]]
+    """
+    rows: list[int] = []
+    for n in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if rows and (len(rows) == batch_size or (len(rows) + 1) * lengths[n] > at_once):
+            yield rows
+            rows = []
+        rows.append(n)
+    if rows:
+        yield rows
+
+
 def choose_overrides(config: Any, overrides: Mapping[str, Any], allowed: tuple[str, ...]) -> Any:
     """A network's config with the changes that `rnnzoo.load` was asked for.
 

@@ -17,7 +17,7 @@ from rnnzoo.deeploc.network import DeepLocConfig, build_network, weight_shapes
 from rnnzoo.deeploc.preprocess import PreprocessorConfig, Protein, ProteinPreprocessor
 from rnnzoo.deeploc.result import Localization
 from rnnzoo.errors import ConfigError, InputError
-from rnnzoo.task import Task, check_batch_size, raw_inputs
+from rnnzoo.task import Task, batches_by_length, check_batch_size, raw_inputs
 
 _WINDOW = 512
 _RESIDUES_AT_ONCE = 2**15
@@ -218,13 +218,15 @@ class ProteinLocalizer(Task):
         verbose: Any,
         options: DecisionOptions,
     ) -> Iterator[Localization]:
+        limit = self.preprocessor.config.max_length
         proteins = iter(proteins)
         window = list(itertools.islice(proteins, _WINDOW))
         hidden = (None if len(window) > 64 else True) if verbose == "auto" else not verbose
         with tqdm.tqdm(unit="protein", disable=hidden, leave=False) as bar:
             while window:
                 found: dict[int, Localization] = {}
-                for rows in self._batches(window, batch_size):
+                lengths = [min(len(protein.sequence), limit) for protein in window]
+                for rows in batches_by_length(lengths, batch_size, _RESIDUES_AT_ONCE):
                     found.update(
                         zip(rows, self._read([window[n] for n in rows], options), strict=True)
                     )
@@ -232,20 +234,6 @@ class ProteinLocalizer(Task):
                 for n in range(len(window)):
                     yield found.pop(n)
                 window = list(itertools.islice(proteins, _WINDOW))
-
-    def _batches(self, window: list[Protein], batch_size: int) -> Iterator[list[int]]:
-        """Rows of a window, those of like length together, of a bounded number of residues."""
-        limit = self.preprocessor.config.max_length
-        lengths = [min(len(protein.sequence), limit) for protein in window]
-        rows: list[int] = []
-        for n in sorted(range(len(window)), key=lengths.__getitem__):
-            if rows and (
-                len(rows) == batch_size or (len(rows) + 1) * lengths[n] > _RESIDUES_AT_ONCE
-            ):
-                yield rows
-                rows = []
-            rows.append(n)
-        yield rows
 
     def _run(self, residues: np.ndarray) -> dict[str, Any]:
         """The network's outputs, by one graph for all shapes."""

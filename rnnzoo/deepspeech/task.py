@@ -19,7 +19,7 @@ from rnnzoo.deepspeech.preprocess import PreprocessorConfig, SpeechPreprocessor
 from rnnzoo.deepspeech.result import Transcript
 from rnnzoo.deepspeech.stream import TranscriptStream
 from rnnzoo.errors import ConfigError, InputError
-from rnnzoo.task import Task, check_batch_size
+from rnnzoo.task import Task, batches_by_length, check_batch_size
 
 _SECONDS_AT_ONCE = 320
 _WINDOW = 64
@@ -255,7 +255,9 @@ class SpeechRecognizer(Task):
             for begin, end in pieces
         ]
         outputs: list[Any] = [None] * len(chunks)
-        for rows in self._batches([len(chunk) for chunk in chunks], batch_size):
+        lengths = [len(chunk) for chunk in chunks]
+        at_once = _SECONDS_AT_ONCE * self.config.sampling_rate
+        for rows in batches_by_length(lengths, batch_size, at_once):
             for row, out in zip(rows, self._run([chunks[n] for n in rows]), strict=True):
                 outputs[row] = out
             bar.update(round(sum(len(chunks[n]) for n in rows) / self.config.sampling_rate))
@@ -277,18 +279,6 @@ class SpeechRecognizer(Task):
                 self.preprocessor,
                 self.config.seconds_per_frame,
             )
-
-    def _batches(self, lengths: list[int], batch_size: int) -> Iterator[list[int]]:
-        """Rows, those of like length together, of a bounded time."""
-        limit = _SECONDS_AT_ONCE * self.config.sampling_rate
-        rows: list[int] = []
-        for n in sorted(range(len(lengths)), key=lengths.__getitem__):
-            if rows and (len(rows) == batch_size or (len(rows) + 1) * lengths[n] > limit):
-                yield rows
-                rows = []
-            rows.append(n)
-        if rows:
-            yield rows
 
     def _run(self, chunks: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Log-probabilities and spectrogram of each chunk, by one graph for all shapes."""
