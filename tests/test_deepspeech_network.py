@@ -11,14 +11,11 @@ from hypothesis import strategies as st
 from rnnzoo.deepspeech import DeepSpeechConfig, build_network
 from rnnzoo.deepspeech.frames import FrameStream
 from rnnzoo.deepspeech.network import (
-    FrameNormalization,
-    LogMel,
     Recognizer,
     SequenceBatchNorm,
-    SpecAugment,
-    mel_filters,
     weight_shapes,
 )
+from rnnzoo.deepspeech.spectrogram import FrameNormalization, LogMel, SpecAugment, mel_filters
 from rnnzoo.errors import InputError
 
 SMALL = DeepSpeechConfig(

@@ -13,8 +13,9 @@ import tqdm
 from rnnzoo.config import choose_options
 from rnnzoo.ctc import NGram, PrefixBeamSearch, ctc_loss
 from rnnzoo.deepspeech.audio import Recording, is_single, read_recordings, resample
+from rnnzoo.deepspeech.config import DeepSpeechConfig
 from rnnzoo.deepspeech.decode import DecodingOptions, hypotheses, search_for, transcript_of
-from rnnzoo.deepspeech.network import DeepSpeechConfig, build_network, weight_shapes
+from rnnzoo.deepspeech.network import build_network, weight_shapes
 from rnnzoo.deepspeech.preprocess import PreprocessorConfig, SpeechPreprocessor
 from rnnzoo.deepspeech.result import Transcript
 from rnnzoo.deepspeech.stream import TranscriptStream

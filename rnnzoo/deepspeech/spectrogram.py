@@ -1,0 +1,189 @@
+"""The spectrogram that the networks hear: made, normalised, and in training with gaps."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from rnnzoo.deepspeech.config import DeepSpeechConfig
+
+
+@functools.cache
+def mel_filters(
+    num_mels: int, num_bins: int, sampling_rate: int, low_frequency: float, high_frequency: float
+) -> np.ndarray:
+    """Triangular filters evenly spaced on the mel scale (2595 log10(1 + f / 700)).
+
+    Returns
+    -------
+    np.ndarray
+        [bins, mels], float32.
+
+    Examples
+    --------
+    >>> from rnnzoo.deepspeech.spectrogram import mel_filters
+    >>> mel_filters(64, 257, 16000, 20.0, 5600.0).shape
+    (257, 64)
+    """
+
+    def mel(frequency: Any) -> Any:
+        return 2595 * np.log10(1 + frequency / 700)
+
+    bins = mel(np.arange(num_bins) * sampling_rate / 2 / (num_bins - 1))[:, None]
+    edges = np.linspace(mel(low_frequency), mel(high_frequency), num_mels + 2)
+    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
+    rising, falling = (bins - left) / (centre - left), (right - bins) / (right - centre)
+    return np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
+
+
+@keras.saving.register_keras_serializable(package="rnnzoo")
+class LogMel(keras.layers.Layer):
+    """Log-mel spectrogram of samples [batch, samples]: [batch, frames, mels], float32.
+
+    Frames are not padded: n samples have 1 + (n - frame_length) // frame_step of them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnzoo.deepspeech import DeepSpeechConfig
+    >>> from rnnzoo.deepspeech.spectrogram import LogMel
+    >>> LogMel(DeepSpeechConfig())(np.zeros((1, 16000), "float32")).shape
+    TensorShape([1, 98, 64])
+    """
+
+    def __init__(self, config: DeepSpeechConfig | dict[str, Any], **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.config = config if isinstance(config, DeepSpeechConfig) else DeepSpeechConfig(**config)
+
+    def call(self, samples: Any) -> Any:
+        c = self.config
+        fft_length = 1 << (c.frame_length - 1).bit_length()
+        spectrum = tf.signal.stft(samples, c.frame_length, c.frame_step, fft_length)
+        power = ops.square(ops.real(spectrum)) + ops.square(ops.imag(spectrum))
+        filters = mel_filters(
+            c.num_mels, fft_length // 2 + 1, c.sampling_rate, c.low_frequency, c.high_frequency
+        )
+        return ops.log(ops.matmul(power, filters) + 1e-6)
+
+    def num_frames(self, num_samples: Any) -> Any:
+        """Frames of so many samples."""
+        c = self.config
+        return ops.maximum(0, (num_samples - c.frame_length) // c.frame_step + 1)
+
+    def compute_output_shape(self, samples_shape: Any) -> Any:
+        return (samples_shape[0], None, self.config.num_mels)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "config": dataclasses.asdict(self.config)}
+
+
+@keras.saving.register_keras_serializable(package="rnnzoo")
+class FrameNormalization(keras.layers.Layer):
+    """Every band to mean 0 and variance 1 over the real frames: of the whole utterance, or of it
+    so far (`running`). `call` takes features [batch, frames, bands] and a mask [batch, frames].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnzoo.deepspeech.spectrogram import FrameNormalization
+    >>> x = np.array([[[1.0], [3.0], [9.0]]], "float32")
+    >>> FrameNormalization(running=False)(x, np.array([[True, True, False]]))[0, :, 0].numpy()
+    array([-0.99..., 0.99..., 0. ], dtype=float32)
+    """
+
+    _FLOOR = 1e-2
+    _TYPICAL = -6.0  # a log-mel energy of speech; what is summed up stays small
+
+    def __init__(self, running: bool, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.running = running
+
+    def call(self, x: Any, mask: Any) -> Any:
+        real = ops.cast(mask, "float32")[..., None]
+        if self.running:
+            return self.step(x, self.start(x))[0] * real
+        count = ops.maximum(1.0, ops.sum(real, 1, keepdims=True))
+        mean = ops.sum(x * real, 1, keepdims=True) / count
+        variance = ops.sum(ops.square(x - mean) * real, 1, keepdims=True) / count
+        return (x - mean) * real / ops.sqrt(variance + self._FLOOR)
+
+    def start(self, x: Any) -> tuple[Any, Any, Any]:
+        """What was heard before the first frame: frames, sums and sums of squares."""
+        nothing = ops.zeros_like(x[:, :1])
+        return nothing[..., :1], nothing, nothing
+
+    def step(self, x: Any, heard: tuple[Any, Any, Any]) -> tuple[Any, tuple[Any, Any, Any]]:
+        """Frames normalised by all that was heard up to each, and what was heard by now."""
+        count, total, squares = heard
+        x = x - self._TYPICAL
+        counts = count + ops.cumsum(ops.ones_like(x[..., :1]), 1)
+        totals = total + ops.cumsum(x, 1)
+        all_squares = squares + ops.cumsum(ops.square(x), 1)
+        mean = totals / counts
+        variance = ops.maximum(0.0, all_squares / counts - ops.square(mean))
+        heard = (counts[:, -1:], totals[:, -1:], all_squares[:, -1:])
+        return (x - mean) / ops.sqrt(variance + self._FLOOR), heard
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "running": self.running}
+
+
+@keras.saving.register_keras_serializable(package="rnnzoo")
+class SpecAugment(keras.layers.Layer):
+    """Leaves out random stretches of time and of bands in training (Park et al. 2019).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnzoo.deepspeech.spectrogram import SpecAugment
+    >>> layer = SpecAugment(2, 10, 2, 8, seed=1)
+    >>> layer(np.ones((1, 50, 64), "float32"), training=True).numpy().min().item()
+    0.0
+    """
+
+    def __init__(
+        self,
+        time_masks: int,
+        time_mask_frames: int,
+        frequency_masks: int,
+        frequency_mask_bands: int,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.time_masks, self.time_mask_frames = time_masks, time_mask_frames
+        self.frequency_masks, self.frequency_mask_bands = frequency_masks, frequency_mask_bands
+        self.seed = seed
+        self.generator = keras.random.SeedGenerator(seed)
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        if not training:
+            return x
+        batch, frames, bands = ops.shape(x)
+        for axis, masks, most in (
+            (1, self.time_masks, self.time_mask_frames),
+            (2, self.frequency_masks, self.frequency_mask_bands),
+        ):
+            size = frames if axis == 1 else bands
+            places = ops.cast(ops.arange(size), "float32")[None]
+            for _ in range(masks):
+                length, place = (
+                    keras.random.uniform((batch, 1), seed=self.generator) for _ in range(2)
+                )
+                # a stretch of at most a fifth of the whole
+                length = length * ops.minimum(float(most), ops.cast(size, "float32") / 5)
+                begin = place * (ops.cast(size, "float32") - length)
+                kept = ops.logical_or(places < begin, places >= begin + length)
+                x = x * ops.expand_dims(ops.cast(kept, x.dtype), 3 - axis)
+        return x
+
+    def get_config(self) -> dict[str, Any]:
+        names = ("time_masks", "time_mask_frames", "frequency_masks", "frequency_mask_bands")
+        own = {name: getattr(self, name) for name in (*names, "seed")}
+        return {**super().get_config(), **own}
