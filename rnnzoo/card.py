@@ -9,7 +9,7 @@ from typing import Any
 
 from rnnzoo.manifest import Entry, TableRecord
 
-_PIPELINES = {"translation": "translation"}
+_PIPELINES = ("automatic-speech-recognition", "translation")
 _MANY = 6
 
 
@@ -83,7 +83,7 @@ class Card:
             "tags": [e.family, "keras", "recurrent", "lstm"],
         }
         if e.task in _PIPELINES:
-            metadata["pipeline_tag"] = _PIPELINES[e.task]
+            metadata["pipeline_tag"] = e.task
         if e.languages:
             metadata["language"] = list(e.languages)
         metadata["model-index"] = [

@@ -14,8 +14,9 @@ from rnnzoo.errors import ConfigError, InputError
 
 
 def check_types(config: Any) -> None:
-    """Compare a config's values with its annotations: `int`, `float`, `bool`, `str` and tuples of
-    `int` or `str`. NumPy's numbers are taken as Python's, lists (as JSON has them) as tuples.
+    """Compare a config's values with its annotations: `int`, `float`, `bool`, `str`, tuples of
+    `int` or `str`, and dicts of tuples of `str`. NumPy's numbers are taken as Python's, lists (as
+    JSON has them) as tuples.
 
     Raises
     ------
@@ -28,6 +29,9 @@ def check_types(config: Any) -> None:
         if isinstance(value, list) and any(kind.startswith("tuple") for kind in kinds):
             value = tuple(value)
             object.__setattr__(config, field.name, value)  # the dataclasses are frozen
+        if isinstance(value, Mapping) and any(kind.startswith("dict") for kind in kinds):
+            value = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+            object.__setattr__(config, field.name, value)
         if value is None and "None" in kinds:
             continue
         if isinstance(value, np.generic):
@@ -40,7 +44,10 @@ def check_types(config: Any) -> None:
             "bool": isinstance(value, bool),
             "str": isinstance(value, str),
             "tuple[int, ...]": isinstance(value, tuple) and all(type(v) is int for v in value),
-            "tuple[str, ...]": isinstance(value, tuple) and all(type(v) is str for v in value),
+            "tuple[str, ...]": _are_texts(value),
+            "dict[str, tuple[str, ...]]": isinstance(value, dict)
+            and _are_texts(tuple(value))
+            and all(map(_are_texts, value.values())),
         }
         if not any(fits.get(kind, False) for kind in kinds):
             words = {
@@ -49,9 +56,14 @@ def check_types(config: Any) -> None:
                 "bool": "true or false",
                 "tuple[int, ...]": "a list of whole numbers",
                 "tuple[str, ...]": "a list of texts",
+                "dict[str, tuple[str, ...]]": "a list of texts for each name",
             }
             expected = " or ".join(words.get(kind, "a text") for kind in kinds if kind != "None")
             raise ValueError(f"{field.name} must be {expected}, got {value!r:.40}")
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, tuple) and all(type(v) is str for v in value)
 
 
 def check_range(config: Any, **ranges: tuple[float, float]) -> None:
@@ -80,7 +92,9 @@ def read_config(kind: type[Any], fields: Any, where: str) -> Any:
         raise ConfigError(f"{where}: expected an object, found {type(fields).__name__}")
     known = {field.name for field in dataclasses.fields(kind)}
     required = {
-        field.name for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING
+        field.name
+        for field in dataclasses.fields(kind)
+        if field.default is field.default_factory is dataclasses.MISSING
     }
     unknown, missing = sorted(set(fields) - known), sorted(required - set(fields))
     if unknown or missing:

@@ -463,6 +463,21 @@ def test_a_grammar_has_its_sentences_and_no_others():
         assert found == pytest.approx(expected)
 
 
+def test_a_grammar_tells_what_its_slots_were_filled_with():
+    slots = {"_one": ["a", "b"], "x": ["c", "c c", ""], "y": ["c", "c."]}
+    grammar = Grammar(["{_one} {x}{y}", "a{x}a{x}", "{y}"], " abc.", slots)
+    for text, found in (
+        ("a c", {"y": "c"}),
+        ("b c cc.", {"x": "c c", "y": "c."}),
+        ("acac c", {"x": "c", "x_2": "c c"}),
+        ("aac", {"x_2": "c"}),
+        ("c.", {"y": "c."}),
+        ("cb", {}),
+        ("c c", {}),
+    ):
+        assert grammar.fillings(text) == found
+
+
 def test_slots_do_not_multiply_the_states():
     words = ["".join(letters) for letters in itertools.product("abc", repeat=4)]
     one = Grammar("{w}", LETTERS, {"w": words})

@@ -105,6 +105,16 @@ def test_batch_norm_counts_real_frames_alone():
     np.testing.assert_allclose(still, expected, rtol=1e-4)
 
 
+def test_batch_norm_is_float32_in_mixed_precision():
+    layer = SequenceBatchNorm(dtype="mixed_bfloat16")
+    x = np.random.default_rng(0).normal(3, 2, (4, 50, 3)).astype("f4")
+    for _ in range(200):
+        found = layer(x, np.ones((4, 50), bool), training=True)
+    assert found.dtype == "bfloat16"
+    np.testing.assert_allclose(layer.moving_mean, x.mean((0, 1)), rtol=0.02)
+    np.testing.assert_allclose(layer(x), found, atol=0.1)
+
+
 def test_spec_augment_leaves_out_stretches_in_training_alone():
     layer = SpecAugment(1, 20, 1, 8, seed=3)
     x = np.ones((16, 200, 64), "f4")

@@ -202,13 +202,46 @@ def test_a_grammar_lets_its_sentences_through_alone(model):
     slots = {"first": ["aaa", "b", "c"], "second": ["cb", "Cc"]}
     found = model.predict(SOUNDS[:2], grammar="{first} {second}", slots=slots)
     assert [one.text for one in found] == SAID[:2]
+    assert [f"{one.slots['first']} {one.slots['second']}" for one in found] == SAID[:2]
+    assert found[0].to_dict()["slots"] == found[0].slots
+    assert "slots" not in model.predict(SOUNDS[0]).to_dict()
     with model.stream(grammar=sentences) as stream:
         stream.feed(SOUNDS[1][0])
     assert stream.partial() == SAID[1]
+    with pytest.raises(InputError, match="slots belong to a grammar"):
+        model.predict(SOUNDS[0], slots=slots)
     with pytest.raises(InputError, match="unknown slot"):
         model.predict(SOUNDS[0], grammar="{third}")
     with pytest.raises(InputError, match="beam_size above 1"):
         model.predict(SOUNDS[0], grammar=sentences, beam_size=1)
+
+
+def test_a_grammar_travels_with_the_network(model, tmp_path):
+    config = dataclasses.replace(
+        model.preprocessor.config,
+        grammar=["{word} {word}"],
+        slots={"word": sorted({word for text in SAID for word in text.split()})},
+    )
+    closed = SpeechRecognizer(CONFIG, SpeechPreprocessor(config))
+    closed.set_weights(model.get_weights())
+    closed.save(tmp_path / "mine")
+    again = rnnzoo.load(tmp_path / "mine")
+    for found, text in zip(again.predict(SOUNDS), SAID, strict=True):
+        assert found.text == text
+        assert [found.slots["word"], found.slots["word_2"]] == text.split()
+    with again.stream() as stream:
+        stream.feed(SOUNDS[0][0])
+    assert stream.finish().slots == again.predict(SOUNDS[0]).slots
+    assert again.predict(SOUNDS[0], grammar="a a").text in ("a a", "")
+    assert again.predict(SOUNDS[0], grammar=()).text == model.predict(SOUNDS[0]).text
+    with pytest.raises(InputError, match=r"grammar=\(\)"):
+        again.predict(SOUNDS[0], beam_size=1)
+    plain = again.predict(SOUNDS[0], beam_size=1, grammar=())
+    assert plain.text == model.predict(SOUNDS[0], beam_size=1).text
+    with pytest.raises(ConfigError, match=r"the config's grammar: .*unknown slot"):
+        SpeechPreprocessor(dataclasses.replace(config, slots={}))
+    with pytest.raises(ValueError, match="slots must be a list of texts for each name"):
+        dataclasses.replace(config, slots={"word": "ab"})
 
 
 def test_hot_words_pull_and_push(model):

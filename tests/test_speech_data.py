@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import itertools
+import shutil
 import zipfile
 
 import numpy as np
@@ -96,18 +97,37 @@ def test_sentences_are_stretches_of_the_text(data):
     assert all("yes" in found[n : n + 3] for n in range(0, 60, 3))
 
 
-def test_made_up_speech_goes_on_where_it_stopped(data, tmp_path):
-    def open_voice():
-        return lambda text, rng: np.full(1000 * len(text), rng.uniform(0, 0.9), "f4")
+def test_made_up_speech_goes_on_where_it_stopped(data, tmp_path, monkeypatch):
+    def voice(text, rng):
+        return "robot", np.full(1000 * len(text), rng.uniform(0, 0.9), "f4")
 
-    at_once = speech_data.synthesize(data, tmp_path / "a", 0.02, open_voice)
+    monkeypatch.setitem(speech_data.ENGINES, "made-up", lambda: voice)
+    at_once = speech_data.synthesize(data, tmp_path / "a", 0.02, "made-up")
     assert sum(clip.length for clip in at_once.clips) >= 0.02 * 3600 * RATE
-    speech_data.synthesize(data, tmp_path / "b", 0.01, open_voice)
-    in_two = speech_data.synthesize(data, tmp_path / "b", 0.02, open_voice)
+    speech_data.synthesize(data, tmp_path / "b", 0.01, "made-up")
+    in_two = speech_data.synthesize(data, tmp_path / "b", 0.02, "made-up")
     assert in_two.clips == at_once.clips
     for clip in at_once.clips:
         np.testing.assert_array_equal(at_once.samples(clip), in_two.samples(clip))
-    speech_data.synthesize(data, tmp_path / "a", 0.02, None)  # nothing left to be said
+    assert {(clip.speaker, clip.source) for clip in at_once.clips} == {("robot", "made-up")}
+    monkeypatch.delitem(speech_data.ENGINES, "made-up")  # nothing is left to be said
+    assert speech_data.synthesize(data, tmp_path / "a", 0.02, "made-up").clips == at_once.clips
+
+
+@pytest.mark.skipif(shutil.which("flite") is None, reason="needs Debian's flite")
+def test_flite_speaks_with_several_voices():
+    speak = speech_data.flite_voice()
+    said = [speak("good day", np.random.default_rng(n)) for n in range(8)]
+    assert len({name for name, _ in said}) > 1
+    for _, samples in said:
+        assert 0.4 < len(samples) / RATE < 2 and np.abs(samples).max() > 0.05
+    np.testing.assert_array_equal(speak("good day", np.random.default_rng(0))[1], said[0][1])
+
+
+def test_without_flite_the_error_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(FileNotFoundError, match="apt-get install flite"):
+        speech_data.flite_voice()
 
 
 def test_speed_changes_length_and_pitch_alike():

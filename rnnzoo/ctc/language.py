@@ -8,6 +8,7 @@ is the blank elsewhere, is the end of a sentence where it follows and its begin 
 from __future__ import annotations
 
 import math
+import re
 import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -114,6 +115,8 @@ class Grammar(Automaton):
     ...     state = lamps.advance(state, np.array([alphabet.index(character) + 1]))
     >>> [alphabet[n - 1] for n in np.flatnonzero(lamps.scores(state)[0] == 0)]
     ['o', 't']
+    >>> lamps.fillings("lamp two off")
+    {'lamp': 'two', 'way': 'ff'}
     """
 
     def __init__(
@@ -134,6 +137,7 @@ class Grammar(Automaton):
                 f"got {len(scores):,}: {scores!r:.60}"
             )
         self._parts = [_parts(text, alphabet, slots or {}) for text in texts]
+        self._patterns = [_pattern(text, slots or {}) for text in texts]
         begin = frozenset(p for n in range(len(texts)) for p in self._enter(n, 0))
         rows, best = {begin: 1}, [0.0, 0.0]  # state 0 is that of what is forbidden
         ends, moves = [-math.inf], []
@@ -153,6 +157,17 @@ class Grammar(Automaton):
         for row, symbol, target, gain in moves:
             successors[row, symbol], gains[row, symbol] = target, gain
         super().__init__(1, successors, gains, np.array(ends))
+
+    def fillings(self, text: str) -> dict[str, str]:
+        """What stands in the slots of a sentence that the grammar lets through; nothing for other
+        texts. Empty fillings and slots whose name begins with _ are left out; where a slot comes
+        again, its name has a number: "digit", "digit_2". Of several sentences that fit, the first
+        counts."""
+        for names, pattern in self._patterns:
+            if found := pattern.fullmatch(text):
+                slots = zip(names, found.groups(), strict=True)
+                return {name: said for name, said in slots if said and not name.startswith("_")}
+        return {}
 
     # A place is (sentence, part, filling, symbols of it that were said); a state of the automaton
     # is the set of places where what was said may be (the subset construction).
@@ -181,6 +196,20 @@ class Grammar(Automaton):
             else:
                 there.update(self._enter(sentence, part + 1))
         return {symbol: frozenset(there) for symbol, there in found.items()}
+
+
+def _pattern(text: str, slots: Mapping[str, Sequence[str]]) -> tuple[list[str], re.Pattern[str]]:
+    """The names of a sentence's slots in turn, and an expression with a group for each."""
+    seen: list[str] = []
+    names: list[str] = []
+    expression = ""
+    for literal, name, *_ in string.Formatter().parse(text):
+        expression += re.escape(literal)
+        if name is not None:
+            seen.append(name)
+            names.append(name if seen.count(name) == 1 else f"{name}_{seen.count(name)}")
+            expression += f"({'|'.join(map(re.escape, slots[name]))})"
+    return names, re.compile(expression)
 
 
 def _parts(text: str, alphabet: str, slots: Mapping[str, Sequence[str]]) -> list[list[list[int]]]:

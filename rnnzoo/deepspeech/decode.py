@@ -127,12 +127,34 @@ def words_of(
     return tuple(words)
 
 
+def grammar_for(
+    preprocessor: SpeechPreprocessor,
+    grammar: str | Sequence[str] | None = None,
+    slots: Mapping[str, Sequence[str]] | None = None,
+) -> Grammar | None:
+    """The grammar that a caller gives: the checkpoint's for None, none for an empty one.
+
+    Raises
+    ------
+    InputError
+        If it cannot be used, or if there are slots without it.
+    """
+    if not grammar and slots:
+        raise InputError("slots belong to a grammar: give its sentences as grammar=")
+    if grammar is None:
+        return preprocessor.grammar
+    fillings = {
+        name: [preprocessor.normalized(text) for text in texts]
+        for name, texts in (slots or {}).items()
+    }
+    return Grammar(grammar, preprocessor.config.alphabet, fillings) if grammar else None
+
+
 def search_for(
     preprocessor: SpeechPreprocessor,
     options: DecodingOptions,
     hot_words: Mapping[str, float] | None = None,
-    grammar: str | Sequence[str] | None = None,
-    slots: Mapping[str, Sequence[str]] | None = None,
+    grammar: Grammar | None = None,
 ) -> PrefixBeamSearch | None:
     """The search that options ask for; None if it is greedy. A grammar stands in for the language
     model.
@@ -144,15 +166,14 @@ def search_for(
     """
     if options.beam_size == 1:
         if hot_words or grammar:
-            raise InputError("hot_words and grammar need a search: beam_size above 1")
+            raise InputError(
+                "hot_words and a grammar need a search: beam_size above 1, or grammar=() without "
+                "the checkpoint's"
+            )
         return None
     alphabet, scorers = preprocessor.config.alphabet, list[tuple[Scorer, float]]()
-    if grammar:
-        fillings = {
-            name: [preprocessor.normalized(text) for text in texts]
-            for name, texts in (slots or {}).items()
-        }
-        scorers.append((Grammar(grammar, alphabet, fillings), 1.0))
+    if grammar is not None:
+        scorers.append((grammar, 1.0))
     elif preprocessor.language_model is not None:
         scorers.append((preprocessor.language_model, options.lm_weight))
     if hot_words or options.word_bonus:
@@ -183,9 +204,11 @@ def transcript_of(
     parts: Sequence[tuple[float, np.ndarray, np.ndarray, list[Hypothesis]]],
     preprocessor: SpeechPreprocessor,
     seconds_per_frame: float,
+    grammar: Grammar | None = None,
 ) -> Transcript:
     """The transcript of a recording, of its parts: of each the second where it begins, the
-    log-probabilities [frames, symbols], the spectrogram [frames, mels] and what was found."""
+    log-probabilities [frames, symbols], the spectrogram [frames, mels] and what was found; with
+    the fillings of the grammar's slots."""
     words: list[Word] = []
     for begin, log_probs, _, found in parts:
         symbols = found[0].symbols if found else ()
@@ -203,6 +226,7 @@ def transcript_of(
         name=name,
         words=tuple(words),
         alternatives=tuple(alternatives.items()) or ((text, score),),
+        slots={} if grammar is None else grammar.fillings(text),
         seconds=seconds,
         alphabet=preprocessor.config.alphabet,
         log_probs=np.concatenate([log_probs for _, log_probs, _, _ in parts]).astype(np.float16),

@@ -57,16 +57,16 @@ class SequenceBatchNorm(keras.layers.Layer):
         self.supports_masking = True
 
     def build(self, x_shape: Any, real_shape: Any = None) -> None:
-        size = (x_shape[-1],)
-        self.gamma = self.add_weight(name="gamma", shape=size, initializer="ones")
-        self.beta = self.add_weight(name="beta", shape=size, initializer="zeros")
-        still = {"shape": size, "trainable": False}
+        whole = {"shape": (x_shape[-1],), "autocast": False}  # float32 in mixed precision too
+        self.gamma = self.add_weight(name="gamma", initializer="ones", **whole)
+        self.beta = self.add_weight(name="beta", initializer="zeros", **whole)
+        still = {**whole, "trainable": False}
         self.moving_mean = self.add_weight(name="moving_mean", initializer="zeros", **still)
         self.moving_variance = self.add_weight(name="moving_variance", initializer="ones", **still)
         self.built = True
 
     def call(self, x: Any, real: Any = None, training: bool = False) -> Any:
-        mean, variance = (ops.cast(v, "float32") for v in (self.moving_mean, self.moving_variance))
+        mean, variance = self.moving_mean, self.moving_variance
         if training:
             wide = ops.cast(x, "float32")
             axes = tuple(range(len(x.shape) - 1))
@@ -79,8 +79,8 @@ class SequenceBatchNorm(keras.layers.Layer):
             variance = ops.sum(ops.square(wide - mean) * real, axes) / count
             for moving, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
                 moving.assign(self._MOMENTUM * moving + (1 - self._MOMENTUM) * now)
-        scale = ops.cast(self.gamma, "float32") / ops.sqrt(variance + self._EPSILON)
-        shift = ops.cast(self.beta, "float32") - mean * scale
+        scale = self.gamma / ops.sqrt(variance + self._EPSILON)
+        shift = self.beta - mean * scale
         return x * ops.cast(scale, x.dtype) + ops.cast(shift, x.dtype)
 
     def compute_output_shape(self, x_shape: Any, real_shape: Any = None) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from rnnzoo.config import check_range, check_types
-from rnnzoo.ctc import NGram
+from rnnzoo.ctc import Grammar, NGram
 from rnnzoo.deepspeech.audio import Recording
 from rnnzoo.errors import ConfigError, InputError
 
@@ -36,6 +36,11 @@ class PreprocessorConfig:
         What is read at once; longer recordings are cut at silence.
     language_model : str, optional
         The checkpoint's file that holds a character n-gram (`rnnzoo.ctc.NGram`).
+    grammar : tuple of str
+        The only sentences there are, with slots in braces, unless a caller names others; none
+        for an open vocabulary.
+    slots : dict
+        What may stand in each slot; those whose name begins with _ are not told in a transcript.
 
     Examples
     --------
@@ -48,6 +53,8 @@ class PreprocessorConfig:
     sampling_rate: int = 16000
     max_seconds: float = 20.0
     language_model: str | None = None
+    grammar: tuple[str, ...] = ()
+    slots: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -68,7 +75,8 @@ class SpeechPreprocessor:
     Raises
     ------
     ConfigError
-        If the language model is missing, not named, or of another alphabet.
+        If the language model is missing, not named, or of another alphabet, or if the grammar
+        does not fit its slots or the alphabet.
 
     Examples
     --------
@@ -90,6 +98,12 @@ class SpeechPreprocessor:
                 f"{config.alphabet!r}: they belong to different checkpoints"
             )
         self.config, self.language_model = config, language_model
+        self.grammar: Grammar | None = None
+        if config.grammar:
+            try:
+                self.grammar = Grammar(config.grammar, config.alphabet, config.slots)
+            except InputError as error:
+                raise ConfigError(f"the config's grammar: {error}") from error
         self._numbers = {character: n for n, character in enumerate(config.alphabet, 1)}
 
     # --- sound -----------------------------------------------------------------------------

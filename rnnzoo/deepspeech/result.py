@@ -58,6 +58,9 @@ class Transcript:
         Texts with their scores (natural logarithms; with a language model, its weighted share is
         in them), the best first, which is `text`; of a recording that was cut, those of its parts
         that differ are not put together, and there is the best alone.
+    slots : dict
+        What a grammar's slots were filled with, by name; a slot that comes again in a sentence
+        has a number, as in "digit_2". Empty without a grammar.
     seconds : float
         The recording's length.
     alphabet : str
@@ -72,6 +75,7 @@ class Transcript:
     name: str
     words: tuple[Word, ...]
     alternatives: tuple[tuple[str, float], ...]
+    slots: dict[str, str]
     seconds: float
     alphabet: str
     log_probs: np.ndarray
@@ -93,6 +97,7 @@ class Transcript:
             "alternatives": [
                 {"text": text, "score": round(score, 4)} for text, score in self.alternatives
             ],
+            **({"slots": self.slots} if self.slots else {}),
         }
 
     def to_srt(self) -> str:

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from rnnzoo.ctc import PrefixBeamSearch, greedy
+from rnnzoo.ctc import Grammar, PrefixBeamSearch, greedy
 from rnnzoo.deepspeech.audio import check_rate, checked
 from rnnzoo.deepspeech.decode import DecodingOptions, transcript_of
 from rnnzoo.deepspeech.frames import FrameStream
@@ -30,6 +30,8 @@ class TranscriptStream:
     options : DecodingOptions
     search : PrefixBeamSearch or None
         As `rnnzoo.deepspeech.decode.search_for` gives it; None is greedy.
+    grammar : Grammar, optional
+        The one that the search has.
     sampling_rate : int, optional
         Of what is fed, in hertz; the network's by default.
 
@@ -47,6 +49,7 @@ class TranscriptStream:
         preprocessor: SpeechPreprocessor,
         options: DecodingOptions,
         search: PrefixBeamSearch | None = None,
+        grammar: Grammar | None = None,
         sampling_rate: int | None = None,
     ) -> None:
         self._frames = FrameStream(recognizer)
@@ -65,7 +68,7 @@ class TranscriptStream:
             self._resampler = soxr.ResampleStream(
                 self.sampling_rate, self._rate, 1, dtype="float32"
             )
-        self._search = search
+        self._search, self._grammar = search, grammar
         self._log_probs: list[np.ndarray] = []
         self._mels: list[np.ndarray] = []
         self._tail = np.zeros(0, np.float32)
@@ -139,5 +142,6 @@ class TranscriptStream:
                 [(0.0, log_probs, np.concatenate([nothing, *self._mels]), found)],
                 self._preprocessor,
                 self._recognizer.config.seconds_per_frame,
+                self._grammar,
             )
         return self._finished

