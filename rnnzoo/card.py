@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 from rnnzoo.manifest import Entry, TableRecord
@@ -106,6 +107,8 @@ class Card:
 
 def _usage(entry: Entry) -> str:
     example = entry.golden[0].input if entry.golden else "..."
+    if entry.task == "automatic-speech-recognition":
+        example = PurePosixPath(example).name  # of the project's own clips
     call = f'rnnzoo.load("{entry.name}").predict({json.dumps(example, ensure_ascii=False)})'
     return f"```python\nimport rnnzoo\n\n{call}\n```"
 

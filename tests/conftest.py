@@ -78,6 +78,12 @@ INSULIN = (
     "MALWMRLLPLLALLALWGPDPAAAFVNQHLCGSHLVEALYLVCGERGFFYTPKTRREAEDLQVGQVELGGGPGAGSLQPLALEGSLQKRGIVEQ"
     "CCTSICSLYQLENYCN"
 )
+CLIPS = {
+    "2277-149874-0011.mp3": "he seemed to be thinking of something else",
+    "2902-9008-0008.mp3": "what do i care for food",
+    "so-024380247.opus": "at the cost of what",
+    "pv-08b22cb8.opus": "i want a iced coffee with brown sugar",
+}
 EXAMPLES = {
     "seq2seq": [
         "I am happy.",
@@ -86,8 +92,15 @@ EXAMPLES = {
         "She has been learning French for three years and she likes it very much.",
         "Yes.",
     ],
+    "deepspeech": [str(ROOT / "tests" / "data" / "speech" / name) for name in CLIPS],
     "deeploc": [INSULIN, INSULIN[24:], "MSKL", INSULIN[::-1] * 11, "mkvlaagivglllaqwwg"],
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _at_home() -> None:
+    """Golden inputs that are files are named from the project's folder."""
+    os.chdir(ROOT)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,8 @@ import sys
 import numpy as np
 import pytest
 import soundfile
+import tensorflow as tf
+from conftest import EXAMPLES
 
 from rnnzoo.deepspeech import PreprocessorConfig, Recording, SpeechPreprocessor
 from rnnzoo.deepspeech.audio import checked, is_single, read_recordings, resample
@@ -68,6 +70,21 @@ def test_arrays_of_every_type(dtype, full):
         np.testing.assert_allclose(one(source).samples, TONE, atol=0.01)
     np.testing.assert_allclose(one(samples, sampling_rate=RATE).samples, TONE, atol=0.01)
     np.testing.assert_allclose(one((samples, np.int64(RATE))).samples, TONE, atol=0.01)
+
+
+def test_paths_in_arrays_tensors_and_datasets_are_several():
+    paths = EXAMPLES["deepspeech"][1:3]
+    expected = [recording.seconds for recording in read_recordings(paths)]
+    for inputs in (
+        np.array(paths),
+        tf.constant(paths),
+        tf.data.Dataset.from_tensor_slices(paths).batch(2),
+    ):
+        assert not is_single(inputs)
+        assert [recording.seconds for recording in read_recordings(inputs)] == expected
+    assert is_single(tf.zeros(100))
+    (found,) = read_recordings(tf.ones(100), 16000)
+    assert found.samples.shape == (100,)
 
 
 def test_several_are_told_from_one():

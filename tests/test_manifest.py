@@ -22,6 +22,7 @@ SIZE_LIMITS = {
     "deeploc-attn": 8e6,
     "deeploc-multiloc": 3e6,
     "deeploc-multiloc-clean": 3e6,
+    "deepspeech-small": 10e6,
     "seq2seq-en-fr": 10e6,
     "seq2seq-en-fr-sutskever": 6e6,
 }

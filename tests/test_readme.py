@@ -2,9 +2,12 @@
 
 import doctest
 import re
-from pathlib import Path
 
-README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+import soundfile
+from conftest import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+RECORDING = ROOT / "tests" / "data" / "speech" / "2277-149874-0011.mp3"
 
 
 def test_the_first_example_prints_what_it_says():
@@ -17,11 +20,14 @@ def test_the_first_example_prints_what_it_says():
 
 def test_the_code_blocks_run_in_order(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    samples, rate = soundfile.read(RECORDING)
+    soundfile.write(tmp_path / "recording.wav", samples, rate)
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert blocks
     names: dict[str, object] = {}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)
+    assert names["command"].slots == {"what": "else"}
     assert (tmp_path / "my-translator" / "files.json").exists()
 
 
@@ -41,6 +47,5 @@ def test_the_commands_it_names_are_known(capsys):
 
 
 def test_pictures_are_there():
-    root = Path(__file__).resolve().parent.parent
     for path in re.findall(r"!\[[^]]*\]\(([^)]+)\)", README):
-        assert (root / path).stat().st_size > 1000
+        assert (ROOT / path).stat().st_size > 1000

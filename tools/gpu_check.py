@@ -15,7 +15,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 NO_GPU = 3
-CHECKED = {"seq2seq": ("text", "log_prob"), "deeploc": ("location", "likelihoods")}
+CHECKED = {
+    "seq2seq": ("text", "log_prob"),
+    "deeploc": ("location", "likelihoods"),
+    "deepspeech": ("text", "words"),
+}
 
 
 def cudnn_layers(network: object) -> int:
@@ -37,8 +41,11 @@ def recurrent_layers(network: object) -> int:
 
 
 def numbers(value: object) -> list[float]:
-    """A number, or the numbers of a dict."""
-    return [*value.values()] if isinstance(value, dict) else [value]
+    """A number, or those in a dict or a list."""
+    if isinstance(value, (dict, list)):
+        parts = value.values() if isinstance(value, dict) else value
+        return [number for part in parts for number in numbers(part)]
+    return [] if isinstance(value, str) else [value]
 
 
 def main() -> int:

@@ -30,6 +30,7 @@ LENGTHS = (
     "Europarl tests together, after figure 2 of Bahdanau et al.; trained for {}):"
 )
 PICTURED = "The little boy was afraid of the big black dog."
+RECORDED = "tests/data/speech/2277-149874-0011.mp3"
 TABLE_START, TABLE_END = "<!-- models: made by tools/release.py -->", "<!-- /models -->"
 
 
@@ -165,7 +166,8 @@ def update_readme(text: str) -> str:
 
 
 def draw_results(folder: Path) -> None:
-    """The README's pictures: a sentence with its alignment, a protein with its attention."""
+    """The README's pictures: a sentence with its alignment, a protein with its attention, a
+    recording with its words."""
     import rnnzoo
 
     folder.mkdir(exist_ok=True)
@@ -174,7 +176,9 @@ def draw_results(folder: Path) -> None:
     chain, _ = recipes.card("deeploc").GOLDEN_INPUTS[0]
     localization = rnnzoo.load("deeploc-attn").predict(("human insulin, precursor", chain))
     localization.plot().figure.savefig(folder / "localization.png", dpi=80)
-    print(f"{PICTURED} -> {translation}; {localization.name} -> {localization}")
+    heard = rnnzoo.load("deepspeech-small").predict(ROOT / RECORDED)
+    heard.plot().figure.savefig(folder / "transcript.png", dpi=80)
+    print(f"{PICTURED} -> {translation}; {localization.name} -> {localization}; {heard}")
 
 
 def main(arguments: list[str] | None = None) -> None:

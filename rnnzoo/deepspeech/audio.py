@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from rnnzoo.errors import InputError, MissingDependencyError
+from rnnzoo.task import raw_inputs
 
 _MAX_CHANNELS = 64
 _RATES = (1000, 768_000)
@@ -55,9 +57,23 @@ class Recording:
 def is_single(inputs: Any) -> bool:
     """Whether `inputs` is one recording, and not several."""
     return (
-        isinstance(inputs, (str, bytes, os.PathLike, np.ndarray, Recording, Mapping))
+        isinstance(inputs, (str, bytes, os.PathLike, Recording, Mapping))
         or hasattr(inputs, "read")
         or _is_pair(inputs)
+        or (_is_array(inputs) and not _are_paths(inputs))
+    )
+
+
+def _is_array(inputs: Any) -> bool:
+    return isinstance(inputs, np.ndarray) or tf.is_tensor(inputs)
+
+
+def _are_paths(inputs: Any) -> bool:
+    """Whether this is an array, a tensor or a `tf.data.Dataset` of texts."""
+    if tf.is_tensor(inputs):
+        return inputs.dtype == tf.string
+    return isinstance(inputs, tf.data.Dataset) or (
+        isinstance(inputs, np.ndarray) and inputs.dtype.kind in "SU"
     )
 
 
@@ -69,7 +85,8 @@ def read_recordings(inputs: Any, sampling_rate: int | None = None) -> Iterator[R
     inputs
         A path; the bytes of a sound file, or an open one; an array of samples with
         `sampling_rate`; an (array, rate) pair; a dict of `array` and `sampling_rate`, as data
-        sets hold; a `Recording`; or an iterable of any of these. Arrays are [samples] or
+        sets hold; a `Recording`; or an iterable of any of these, a `tf.data.Dataset` or an array
+        of paths too. Arrays are [samples] or
         [samples, channels]; floats have full scale 1, whole numbers that of their type.
     sampling_rate : int, optional
         Of arrays that come without one, in hertz.
@@ -83,6 +100,8 @@ def read_recordings(inputs: Any, sampling_rate: int | None = None) -> Iterator[R
     """
     if is_single(inputs):
         yield _read(inputs, sampling_rate, 1)
+    elif _are_paths(inputs):
+        yield from read_recordings(raw_inputs(inputs)[0], sampling_rate)
     elif isinstance(inputs, Iterable):
         for number, one in enumerate(inputs, 1):
             if not is_single(one):

@@ -7,7 +7,12 @@ from typing import Any
 
 from recipes.run import read_run, training_record
 
-GOLDEN_INPUTS: tuple[tuple[Any, dict[str, Any]], ...] = ()
+GOLDEN_INPUTS: tuple[tuple[Any, dict[str, Any]], ...] = (
+    ("tests/data/speech/2277-149874-0011.mp3", {}),
+    ("tests/data/speech/2902-9008-0008.mp3", {}),
+    ("tests/data/speech/so-024380247.opus", {}),
+    ("tests/data/speech/2277-149874-0011.mp3", {"beam_size": 1}),
+)
 
 _LIBRISPEECH = {
     "name": "LibriSpeech (parts of dev-clean and train-clean-100)",
