@@ -1,6 +1,7 @@
 """How recognizers are measured: on a few real clips, and beside counts made by hand."""
 
 import csv
+import itertools
 import zipfile
 from types import SimpleNamespace
 
@@ -72,6 +73,16 @@ def test_sets_are_read_by_source(data):
     )  # fmt: skip
     assert len(clip.samples) / speech_data.RATE == pytest.approx(2.5, abs=0.1)
     assert np.abs(clip.samples).max() > 0.1
+
+
+def test_made_up_commands_are_let_through_by_the_grammar():
+    language = Grammar(coffee.GRAMMAR, " 'abcdefghijklmnopqrstuvwxyz", coffee.SLOTS)
+    made = list(itertools.islice(coffee.commands(1), 200))
+    assert all(language.fillings(text) for text in made)
+    assert len(set(made)) > 190
+    assert not any(" a e" in text or " a i" in text or " an l" in text for text in made)
+    assert language.fillings(ORDER) == SLOTS
+    assert made[:5] == list(itertools.islice(coffee.commands(1), 5))
 
 
 def test_errors_are_counted_over_all_words():

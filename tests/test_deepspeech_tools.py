@@ -1,5 +1,6 @@
 """The recognizers' recipe, on a handful of clips."""
 
+import collections
 import dataclasses
 import itertools
 
@@ -43,10 +44,34 @@ def test_clips_are_drawn_in_the_shares_of_the_step(corpus):
         drawn = deepspeech.draw(corpus.clips, recipe, step, np.random.default_rng(0))
         found = dict.fromkeys(expected, 0)
         for clip in drawn:
-            found[deepspeech.share_of(clip)] += 1
+            found[deepspeech.share_of(clip, recipe)] += 1
         assert found == expected
     real = [clip for clip in corpus.clips if clip.source != "piper"]
     assert len(deepspeech.draw(real, recipe, 0, np.random.default_rng(0))) == 30
+
+
+def test_commands_have_a_share_where_the_recipe_gives_them_one(corpus):
+    sources = {
+        **dict.fromkeys(range(0, 12), "picovoice-s2i"),
+        **dict.fromkeys(range(12, 18), "flite commands"),
+    }
+    clips = [
+        clip._replace(source=sources.get(n, clip.source)) for n, clip in enumerate(corpus.clips)
+    ]
+    recipe = dataclasses.replace(
+        RECIPE, commands_share=0.5, synthetic_share=0.2, late_synthetic_share=0.2
+    )
+    drawn = deepspeech.draw(clips, recipe, 0, np.random.default_rng(0))
+    found = collections.Counter(deepspeech.share_of(clip, recipe) for clip in drawn)
+    assert found == {
+        "commands": 9,
+        "made-up commands": 6,
+        "read": 9,
+        "speechocean": 3,
+        "synthetic": 3,
+    }
+    without = dataclasses.replace(recipe, commands_share=0.0)
+    assert {deepspeech.share_of(clip, without) for clip in clips[:12]} == {"read"}
 
 
 def test_batches_are_of_like_length_and_go_on_where_they_stopped(corpus):

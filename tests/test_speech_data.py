@@ -102,16 +102,21 @@ def test_made_up_speech_goes_on_where_it_stopped(data, tmp_path, monkeypatch):
         return "robot", np.full(1000 * len(text), rng.uniform(0, 0.9), "f4")
 
     monkeypatch.setitem(speech_data.ENGINES, "made-up", lambda: voice)
-    at_once = speech_data.synthesize(data, tmp_path / "a", 0.02, "made-up")
+
+    def synthesize(name, hours):
+        lines = speech_data.sentences(data)
+        return speech_data.synthesize(lines, tmp_path / name, hours, "made-up", "made-up tales")
+
+    at_once = synthesize("a", 0.02)
     assert sum(clip.length for clip in at_once.clips) >= 0.02 * 3600 * RATE
-    speech_data.synthesize(data, tmp_path / "b", 0.01, "made-up")
-    in_two = speech_data.synthesize(data, tmp_path / "b", 0.02, "made-up")
+    synthesize("b", 0.01)
+    in_two = synthesize("b", 0.02)
     assert in_two.clips == at_once.clips
     for clip in at_once.clips:
         np.testing.assert_array_equal(at_once.samples(clip), in_two.samples(clip))
-    assert {(clip.speaker, clip.source) for clip in at_once.clips} == {("robot", "made-up")}
+    assert {(clip.speaker, clip.source) for clip in at_once.clips} == {("robot", "made-up tales")}
     monkeypatch.delitem(speech_data.ENGINES, "made-up")  # nothing is left to be said
-    assert speech_data.synthesize(data, tmp_path / "a", 0.02, "made-up").clips == at_once.clips
+    assert synthesize("a", 0.02).clips == at_once.clips
 
 
 @pytest.mark.skipif(shutil.which("flite") is None, reason="needs Debian's flite")

@@ -4,6 +4,10 @@ of what is said, and the fillings of each slot, as the labels of its training pa
 from __future__ import annotations
 
 import itertools
+import re
+from collections.abc import Iterator
+
+import numpy as np
 
 _AMOUNTS = ("", "some ", "a bit of ", "a little bit of ", "a lot of ", "lots of ")
 _MILKS = ("milk", "whole milk", "skim milk", "soy milk", "almond milk", "cream")
@@ -47,3 +51,12 @@ GRAMMAR: tuple[str, ...] = tuple(
     for adjectives in ("", *_ADJECTIVES)
     for addition in _ADDITIONS
 )
+
+
+def commands(seed: int = 1) -> Iterator[str]:
+    """Endless commands that the grammar lets through, drawn at random."""
+    rng = np.random.default_rng(seed)
+    while True:
+        sentence = GRAMMAR[rng.integers(len(GRAMMAR))]
+        text = re.sub(r"\{(\w+)\}", lambda slot: str(rng.choice(SLOTS[slot[1]])), sentence)
+        yield re.sub(r"\ban? (?=([aeiou]))?", lambda a: "an " if a[1] else "a ", text, count=1)

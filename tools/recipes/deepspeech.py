@@ -17,13 +17,27 @@ from typing import Any
 
 import numpy as np
 
+from recipes.coffee import commands
 from recipes.run import Run as BaseRun
 from recipes.run import learning_rate
-from recipes.speech_data import ENGINES, RATE, Clip, changed, read_real, synthesize
+from recipes.speech_data import (
+    ENGINES,
+    RATE,
+    Clip,
+    Corpus,
+    changed,
+    read_real,
+    sentences,
+    synthesize,
+)
 from rnnzoo.ctc import NGram
 from rnnzoo.deepspeech.preprocess import PreprocessorConfig, SpeechPreprocessor
 
-VALID = {"librispeech": "librispeech-dev-clean", "speechocean": "speechocean762"}
+VALID = {
+    "librispeech": "librispeech-dev-clean",
+    "speechocean": "speechocean762",
+    "commands": "picovoice-s2i",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +52,8 @@ class Recipe:
     synthetic_share: float = 0.6
     late_synthetic_share: float = 0.3
     speechocean_share: float = 0.25
+    command_hours: float = 0.0
+    commands_share: float = 0.0
     clips_per_pass: int = 2000
     seconds_per_batch: float = 120.0
     max_rows: int = 48
@@ -64,24 +80,45 @@ _NETWORK = {
     "hidden_dim": 384,
     "dropout": 0.2,
 }
+_FORWARD = {
+    **_NETWORK,
+    "num_layers": 4,
+    "hidden_dim": 320,
+    "bidirectional": False,
+    "lookahead": 16,
+    "normalization": "running",
+}
 RECIPES = {
     "deepspeech-small": Recipe(network=_NETWORK, steps=12_000),
-    "deepspeech-streaming": Recipe(
-        network={**_NETWORK, "bidirectional": False, "lookahead": 16, "normalization": "running"},
-        steps=12_000,
+    "deepspeech-streaming": Recipe(network=_FORWARD, steps=12_000),
+    "deepspeech-commands": Recipe(
+        network=_FORWARD,
+        steps=2000,
+        data="commands",
+        command_hours=1.0,
+        commands_share=0.7,
+        sorted_passes=0,
+        max_learning_rate=3e-4,
     ),
 }
 
+COMMANDS = " commands"  # what a source of made-up commands is called, after its engine
 LANGUAGE_MODEL = "language_model.ngram"  # in the run's folder, and in the checkpoint
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
-def share_of(clip: Clip) -> str:
-    """Which of the recipe's shares a clip is drawn in: LibriSpeech's and the commands' are one."""
+def share_of(clip: Clip, recipe: Recipe) -> str:
+    """Which of the recipe's shares a clip is drawn in; commands are read speech to a recipe that
+    has no share of its own for them."""
     if clip.source in ENGINES:
         return "synthetic"
-    return "speechocean" if clip.source == "speechocean762" else "read"
+    if clip.source.endswith(COMMANDS):
+        return "made-up commands"
+    kinds = {"speechocean762": "speechocean"}
+    if recipe.commands_share:
+        kinds["picovoice-s2i"] = "commands"
+    return kinds.get(clip.source, "read")
 
 
 def draw(clips: list[Clip], recipe: Recipe, step: int, rng: np.random.Generator) -> list[Clip]:
@@ -92,11 +129,14 @@ def draw(clips: list[Clip], recipe: Recipe, step: int, rng: np.random.Generator)
     )
     kinds: dict[str, list[Clip]] = {}
     for clip in clips:
-        kinds.setdefault(share_of(clip), []).append(clip)
+        kinds.setdefault(share_of(clip, recipe), []).append(clip)
+    others, commands = 1 - recipe.commands_share, recipe.commands_share
     shares = {
-        "synthetic": synthetic,
-        "speechocean": (1 - synthetic) * recipe.speechocean_share,
-        "read": (1 - synthetic) * (1 - recipe.speechocean_share),
+        "synthetic": others * synthetic,
+        "speechocean": others * (1 - synthetic) * recipe.speechocean_share,
+        "read": others * (1 - synthetic) * (1 - recipe.speechocean_share),
+        "commands": 0.6 * commands,
+        "made-up commands": 0.4 * commands,
     }
     drawn: list[Clip] = []
     for kind, found in kinds.items():
@@ -146,7 +186,8 @@ def make_batch(
     rng = np.random.default_rng([recipe.seed, 7, step])
     chunks = []
     for n, clip in enumerate(clips):
-        speed = recipe.synthetic_speed if clip.source in ENGINES else recipe.speed
+        made_up = clip.source.split()[0] in ENGINES
+        speed = recipe.synthetic_speed if made_up else recipe.speed
         other = sound(clips[n - 1]) if len(clips) > 1 else None
         chunks.append(changed(sound(clip), rng, speed, other))
     samples, lengths = preprocessor.pad(chunks)
@@ -236,10 +277,28 @@ class Run(BaseRun):
         figures = {}
         for name, source in VALID.items():
             rows = [n for n, clip in enumerate(clips) if clip.source == source]
+            if not rows:
+                continue
             truth, said = [clips[n].transcript for n in rows], [found[n] for n in rows]
             figures[f"{name} WER"] = jiwer.wer(truth, said)
             figures[f"{name} CER"] = jiwer.cer(truth, said)
         return figures
+
+
+def made_up_speech(data: Path, recipe: Recipe, folder: Path) -> list[Corpus]:
+    """The corpora that are spoken for the recipe, kept in a folder for all runs."""
+    corpora = []
+    for seed, (engine, hours) in enumerate(
+        {"piper": recipe.piper_hours, "flite": recipe.flite_hours}.items(), 1
+    ):
+        own = folder / f"speech-{engine}"
+        if hours:
+            corpora.append(synthesize(sentences(data, seed=seed), own, hours, engine, engine, seed))
+        if recipe.command_hours:
+            said, source = commands(seed), engine + COMMANDS
+            own = own.with_name(f"{own.name}-commands")
+            corpora.append(synthesize(said, own, recipe.command_hours, engine, source, seed))
+    return corpora
 
 
 def train_language_model(data: Path, recipe: Recipe, path: Path) -> None:
@@ -263,12 +322,7 @@ def train(
     train_language_model(data, recipe, folder / LANGUAGE_MODEL)
     real = read_real(data, folder.parent / "speech-real")
     corpora = [real]
-    for seed, (engine, hours) in enumerate(
-        {"piper": recipe.piper_hours, "flite": recipe.flite_hours}.items(), 1
-    ):
-        if hours:
-            made = folder.parent / f"speech-{engine}"
-            corpora.append(synthesize(data, made, hours, engine, seed))
+    corpora += made_up_speech(data, recipe, folder.parent)
     home = {clip: corpus for corpus in corpora for clip in corpus.clips}
 
     def sound(clip: Clip) -> np.ndarray:

@@ -103,7 +103,9 @@ def headline(figures: dict[tuple[str, str, str], float]) -> str:
 
 
 def task_of_runs(runs: list[Path]) -> tuple[Any, list[dict[str, Any]]]:
-    """The recognizer with a run's averaged weights and language model, and the run's record."""
+    """The recognizer with a run's averaged weights and its language model, or the grammar of the
+    commands, and the run's record."""
+    from recipes.coffee import GRAMMAR, SLOTS
     from recipes.deepspeech import LANGUAGE_MODEL
     from rnnzoo.ctc import NGram
     from rnnzoo.deepspeech import (
@@ -116,10 +118,13 @@ def task_of_runs(runs: list[Path]) -> tuple[Any, list[dict[str, Any]]]:
 
     (run,) = runs
     record, weights = read_run(run)
-    preprocessor = SpeechPreprocessor(
-        PreprocessorConfig(language_model=LANGUAGE_MODEL),
-        NGram.from_bytes((run / LANGUAGE_MODEL).read_bytes()),
-    )
+    if record["recipe"]["data"] == "commands":
+        preprocessor = SpeechPreprocessor(PreprocessorConfig(grammar=GRAMMAR, slots=SLOTS))
+    else:
+        preprocessor = SpeechPreprocessor(
+            PreprocessorConfig(language_model=LANGUAGE_MODEL),
+            NGram.from_bytes((run / LANGUAGE_MODEL).read_bytes()),
+        )
     config = DeepSpeechConfig(**record["recipe"]["network"])
     recognizer = SpeechRecognizer(config, preprocessor, DecodingOptions(), "float32")
     paths = [weight.path for weight in recognizer.network.weights]

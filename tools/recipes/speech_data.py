@@ -139,10 +139,12 @@ def sentences(data: Path, longest: int = 14, seed: int = 1) -> Iterator[str]:
             yield " ".join(words[begin : begin + length])
 
 
-def synthesize(data: Path, folder: Path, hours: float, engine: str, seed: int = 1) -> Corpus:
-    """Made-up speech by one of `ENGINES` until the corpus lasts `hours`."""
+def synthesize(
+    lines: Iterator[str], folder: Path, hours: float, engine: str, source: str, seed: int = 1
+) -> Corpus:
+    """Lines spoken by one of `ENGINES` until the corpus lasts `hours`; `source` is what its clips
+    are called."""
     corpus = Corpus(folder)
-    lines = sentences(data, seed=seed)
     voice: Any = None
     seconds = sum(clip.length for clip in corpus.clips) / RATE
     for _ in corpus.clips:
@@ -151,7 +153,7 @@ def synthesize(data: Path, folder: Path, hours: float, engine: str, seed: int = 
         voice = voice or ENGINES[engine]()
         number, text = len(corpus.clips), next(lines)
         speaker, samples = voice(text, np.random.default_rng([seed, number]))
-        corpus.append(samples, speaker, engine, "train", f"{engine}-{seed}-{number}", text)
+        corpus.append(samples, speaker, source, "train", f"{source}-{seed}-{number}", text)
         seconds += len(samples) / RATE
     return corpus
 
