@@ -142,14 +142,13 @@ def test_commands_are_measured_by_their_slots(data):
 
 
 def test_others_stand_beside_with_their_speed(monkeypatch):
-    clips = [Spoken(np.zeros(16000, "f4"), "one two", "me", {})] * 3
+    clips = [Spoken(np.zeros(16000, "f4"), "mister one twenty two don't", "me", {})] * 3
     monkeypatch.setattr(
-        deepspeech_measure, "OTHERS", {"other": lambda: lambda some: ["One, three!"] * len(some)}
+        deepspeech_measure, "OTHERS", {"other": lambda: lambda some: ["Mr. 122, do!"] * len(some)}
     )
-    table = deepspeech_measure.beside_others(clips, lambda some: ["one two"] * len(some))
-    assert [row[:2] for row in table["cells"]] == [["rnnzoo", 0.0], ["other", 50.0]]
+    table = deepspeech_measure.beside_others(
+        clips, lambda some: ["mister one twenty two don't"] * len(some)
+    )
+    assert [row[1] for row in table["cells"]] == [0.0, 0.0, 25.0]  # "do not" are two words
+    assert [row[0] for row in table["cells"]][-1] == "other"
     assert all(row[-1] < 0.1 for row in table["cells"])
-
-
-def test_plain_text_is_that_of_transcripts():
-    assert deepspeech_measure.plain("Don\u2019t  STOP - now: 3!") == "don't stop now"

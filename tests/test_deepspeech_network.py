@@ -222,6 +222,7 @@ def test_directions_are_added():
         ({"high_frequency": 9000.0}, "high_frequency must be from 1 to 8,000"),
         ({"low_frequency": 6000.0}, "below high_frequency"),
         ({"context": 3}, "num_dense_layers"),
+        ({"frame_step": 500}, "a step in time of 500 is longer than what is seen at once, 400"),
     ],
 )
 def test_configs_that_cannot_be_built_say_so(change, message):

@@ -108,6 +108,7 @@ def test_several_are_told_from_one():
         (b"", "cannot be read as sound"),
         (TONE, "sampling_rate=16000"),
         ((TONE, 16000.5), "whole hertz"),
+        (((1000 * TONE).astype(int), RATE), "64 bits have no full scale"),
         ((TONE, 10), "from 1,000"),
         ((TONE, True), "whole hertz"),
         ((TONE[:0], RATE), "no samples"),
@@ -156,6 +157,14 @@ def test_short_recordings_and_silence_are_one_piece_or_more():
     silence = preprocessor.pieces(Recording("x", np.zeros(9 * RATE, "f4"), RATE))
     assert silence[-1][1] == 9 * RATE
     assert all(0 < end - begin <= 2 * RATE for begin, end in silence)
+
+
+def test_pieces_are_of_like_length():
+    preprocessor = SpeechPreprocessor(PreprocessorConfig(max_seconds=20.0))
+    samples = np.random.default_rng(0).normal(0, 0.3, int(20.3 * RATE)).astype("f4")
+    samples[int(19.7 * RATE) :] = 0  # silence at the end is no piece of its own
+    (_, end), _ = preprocessor.pieces(Recording("x", samples, RATE))
+    assert 7 < end / RATE < 13
 
 
 def test_padding():

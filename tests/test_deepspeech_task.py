@@ -198,7 +198,8 @@ def test_a_grammar_lets_its_sentences_through_alone(model):
     sentences = [*SAID[:6], "abc abc", "c c c"]
     for sound, text in zip(SOUNDS[:6], SAID, strict=False):
         assert model.predict(sound, grammar=sentences).text == text
-        assert model.predict(sound, grammar="abc abc").text in ("abc abc", "")
+        assert model.predict(sound, grammar="abc abc").text == "abc abc"
+    assert model.predict(SOUNDS[0], grammar="Abc  abc").text == "abc abc"
     slots = {"first": ["aaa", "b", "c"], "second": ["cb", "Cc"]}
     found = model.predict(SOUNDS[:2], grammar="{first} {second}", slots=slots)
     assert [one.text for one in found] == SAID[:2]
@@ -214,6 +215,36 @@ def test_a_grammar_lets_its_sentences_through_alone(model):
         model.predict(SOUNDS[0], grammar="{third}")
     with pytest.raises(InputError, match="beam_size above 1"):
         model.predict(SOUNDS[0], grammar=sentences, beam_size=1)
+
+
+def test_a_slot_may_be_left_out(model):
+    first, second = SAID[0].split()
+    slots = {"which": [f"{first} ", ""], "rest": [second]}
+    for sound, which in ((SOUNDS[0], {"which": first}), ((spoken(second), RATE), {})):
+        found = model.predict(sound, grammar="{which}{rest}", slots=slots)
+        assert found.slots == {**which, "rest": second}
+        assert found.text == " ".join(found.slots.values())
+    for sentence in ("{which} {rest}", "a {which}", "a {which} b"):
+        with pytest.raises(InputError, match="'which' may be empty"):
+            model.predict(SOUNDS[0], grammar=sentence, slots=slots)
+
+
+@pytest.mark.parametrize(
+    ("language", "message"),
+    [
+        ({"hot_words": ["abc"]}, r"hot_words must be .* as \{'?\"?rnnzoo"),
+        ({"hot_words": {"abc": "6"}}, "'abc' needs a number, got '6'"),
+        ({"hot_words": {"a b": 6}}, "single words"),
+        ({"grammar": 5}, "a sentence or a list of them, got 5"),
+        ({"grammar": "{"}, "'{': "),
+        ({"grammar": "{a}", "slots": "x"}, "slots must be a list of texts for each name"),
+        ({"grammar": "{a}", "slots": {"a": "x"}}, "slot 'a' needs a list of texts"),
+        ({"grammar": "{a}", "slots": {"a": [3]}}, "slot 'a' needs a list of texts"),
+    ],
+)
+def test_languages_that_cannot_be_used_are_told(model, language, message):
+    with pytest.raises(InputError, match=message):
+        model.predict(SOUNDS[0], **language)
 
 
 def test_a_grammar_travels_with_the_network(model, tmp_path):
@@ -232,7 +263,7 @@ def test_a_grammar_travels_with_the_network(model, tmp_path):
     with again.stream() as stream:
         stream.feed(SOUNDS[0][0])
     assert stream.finish().slots == again.predict(SOUNDS[0]).slots
-    assert again.predict(SOUNDS[0], grammar="a a").text in ("a a", "")
+    assert again.predict(SOUNDS[0], grammar="a a").text == "a a"
     assert again.predict(SOUNDS[0], grammar=()).text == model.predict(SOUNDS[0]).text
     with pytest.raises(InputError, match=r"grammar=\(\)"):
         again.predict(SOUNDS[0], beam_size=1)
@@ -249,6 +280,11 @@ def test_hot_words_pull_and_push(model):
     word = whole.words[0].text
     pushed = model.predict(SOUNDS[0], hot_words={word: -60.0})
     assert word not in pushed.text.split()
+    likely = model.predict(SOUNDS[0], num_hypotheses=20).alternatives
+    other, _ = next(one for one in likely if not set(one[0].split()) <= set(whole.text.split()))
+    (wanted, *_) = set(other.split()) - set(whole.text.split())
+    pulled = model.predict(SOUNDS[0], hot_words={wanted: 60.0})
+    assert wanted in pulled.text.split()
     assert model.predict(SOUNDS[0], hot_words={word.upper(): 1.0}).text == whole.text
 
 
@@ -299,6 +335,7 @@ def test_what_does_not_belong_together_is_told():
         ((SOUNDS[0], 3), "target 1"),
         (("nothing.wav", "abc"), "input 1: there is no file"),
         (((np.zeros(4000, "f4"), RATE), "abcabcabcabcabcabc"), "pair 1: 18 characters"),
+        (((np.zeros(int(0.2 * RATE), "f4"), RATE), "aaaaaa"), "which need 11 frames, .* are 9"),
     ],
 )
 def test_pairs_that_cannot_be_learned_from_are_named(pair, message):
@@ -333,7 +370,7 @@ def test_files_on_the_command_line(model, folder, capsys):
     assert capsys.readouterr().out == f"{texts[0]}\n"
     assert main(["predict", str(folder / "mine"), *files, "--beam-size", "8"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines == [f"one.wav\t{texts[0]}", f"two.flac\t{texts[1]}"]
+    assert lines == [f"{name}\t{text}" for name, text in zip(files, texts, strict=True)]
     assert main(["predict", str(folder / "mine"), *files, "--json"]) == 0
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [one["text"] for one in found] == texts
@@ -353,7 +390,7 @@ def test_bad_files_on_the_command_line(model, folder, capsys):
     good = str(folder / "one.wav")
     assert main(["predict", mine, str(bad), good, "--skip-invalid"]) == 0
     out = capsys.readouterr()
-    assert out.out == f"one.wav\t{model.predict(good).text}\n"
+    assert out.out == f"{good}\t{model.predict(good).text}\n"
     assert "left out" in out.err
     assert main(["predict", mine, good, good, "-o", str(folder / "x.srt")]) == 2
     assert "one recording, not 2" in capsys.readouterr().err
@@ -370,12 +407,28 @@ def test_listening_to_standard_input(model, folder, capsys, monkeypatch, channel
     assert capsys.readouterr().out == f"{model.predict(SOUNDS[0]).text}\n"
 
 
+def test_who_stops_listening_gets_what_was_said(model, folder, capsys, monkeypatch):
+    class Interrupted(io.BytesIO):
+        def read(self, size=-1):
+            piece = super().read(size)
+            if not piece:
+                raise KeyboardInterrupt
+            return piece
+
+    samples = (32767 * SOUNDS[0][0]).astype("<i2")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(Interrupted(samples.tobytes())))
+    assert main(["listen", str(folder / "mine")]) == 0
+    assert capsys.readouterr().out == f"{model.predict(SOUNDS[0]).text}\n"
+
+
 def test_listening_that_cannot_be(folder, capsys):
     mine = str(folder / "mine")
     for arguments, message in (
         ([mine, "--channels", "0"], "from 1 to 64"),
         ([mine, "--rate", "3"], "from 1,000"),
         ([mine, "words"], "standard input alone"),
+        ([mine, "--sampling-rate", "8000"], "as --rate"),
+        ([mine, "--rate", "0"], "from 1,000"),
         (["seq2seq-en-fr"], "does not hear"),
     ):
         assert main(["listen", *arguments]) == 2

@@ -163,7 +163,7 @@ def _parser(options_of_model: str = "") -> argparse.ArgumentParser:
         "listen",
         listen,
         "Write down raw sound (16-bit, little-endian) from standard input while it comes, with a "
-        "model that streams: arecord -f S16_LE -r 16000 | rnnzoo listen NAME",
+        "model that streams: arecord -t raw -f S16_LE -r 16000 | rnnzoo listen NAME",
     )
     hear.add_argument("name", help="a model's name, a checkpoint folder or hf://org/name@rev")
     hear.add_argument("--rate", type=int, help="samples a second (default: the network's)")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import dataclasses
 import io
 import json
 import sys
@@ -61,14 +63,25 @@ def _found(
     skip_invalid: bool,
     messages: list[str],
 ) -> Iterator[Any]:
-    for name in names:
-        source = io.BytesIO(read_standard_input()) if name == "-" else name
-        try:
-            yield model.predict(source, batch_size=batch_size, **choices)
-        except InputError as error:
-            if not skip_invalid:
-                raise
-            messages.append(f"left out: {error}")
+    from rnnzoo.deepspeech.audio import read_recordings  # with TensorFlow: not for the help
+
+    called: list[str] = []
+
+    def readable() -> Iterator[Any]:
+        for name in names:
+            source = io.BytesIO(read_standard_input()) if name == "-" else name
+            try:
+                (recording,) = read_recordings(source)
+            except InputError as error:
+                if not skip_invalid:
+                    raise
+                messages.append(f"left out: {error}")
+                continue
+            called.append(name)
+            yield recording
+
+    for found in model.predict_each(readable(), batch_size=batch_size, **choices):
+        yield dataclasses.replace(found, name=called.pop(0))
 
 
 def listen(options: argparse.Namespace) -> None:
@@ -82,20 +95,29 @@ def listen(options: argparse.Namespace) -> None:
         model = registry.load(options.name, dtype=options.dtype, **located(options))
         if model.raw_kind != "sound":
             raise InputError(f"{options.name} does not hear: listen is for models of speech")
-        rate = options.rate or model.config.sampling_rate
+        if "sampling_rate" in choices:
+            raise InputError("listen takes the rate of what it hears as --rate")
+        rate = model.config.sampling_rate if options.rate is None else options.rate
         shows = sys.stderr is not None and sys.stderr.isatty() and not options.json
         width = 2 * options.channels
         size = width * max(1, int(_PIECE_SECONDS * rate))
         source, rest = standard_input(), b""
         with model.stream(sampling_rate=rate, **choices) as stream:
-            while piece := source.read(size):
-                whole = rest + piece
-                used = len(whole) - len(whole) % width
-                rest = whole[used:]
-                samples = np.frombuffer(whole[:used], "<i2").reshape(-1, options.channels)
-                stream.feed(samples)
-                if shows:
-                    print(f"\r\x1b[K{stream.partial()[-100:]}", end="", file=sys.stderr, flush=True)
+            # who speaks ends by Ctrl-C, and wants what was said
+            with contextlib.suppress(KeyboardInterrupt):
+                while piece := source.read(size):
+                    whole = rest + piece
+                    used = len(whole) - len(whole) % width
+                    rest = whole[used:]
+                    samples = np.frombuffer(whole[:used], "<i2").reshape(-1, options.channels)
+                    stream.feed(samples)
+                    if shows:
+                        print(
+                            f"\r\x1b[K{stream.partial()[-100:]}",
+                            end="",
+                            file=sys.stderr,
+                            flush=True,
+                        )
             found = stream.finish()
         if shows:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -166,7 +166,11 @@ class Grammar(Automaton):
         for names, pattern in self._patterns:
             if found := pattern.fullmatch(text):
                 slots = zip(names, found.groups(), strict=True)
-                return {name: said for name, said in slots if said and not name.startswith("_")}
+                return {
+                    name: said.strip()
+                    for name, said in slots
+                    if said.strip() and not name.startswith("_")
+                }
         return {}
 
     # A place is (sentence, part, filling, symbols of it that were said); a state of the automaton
@@ -281,7 +285,10 @@ class HotWords(Automaton):
         shares = {"": 0.0}  # what has come with each beginning of a word
         for word, boost in boosts.items():
             if not word or set(word) & set(separators) or not math.isfinite(boost):
-                raise InputError(f"hot words are words with finite boosts, got {word!r}: {boost!r}")
+                raise InputError(
+                    "hot words are single words, each with a finite boost of its own, got "
+                    f"{word!r}: {boost!r}"
+                )
             numbers_of(word, alphabet)
             for end in range(1, len(word) + 1):
                 share = boost * end / len(word)

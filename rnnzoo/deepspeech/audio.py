@@ -219,6 +219,11 @@ def checked(samples: Any, sampling_rate: Any, name: str) -> Recording:
         raise InputError(f"{name}: there are no samples in it")
     if array.dtype.kind == "f":
         array = array.astype(np.float32)
+    elif array.dtype.itemsize == 8:
+        raise InputError(
+            f"{name}: whole numbers of 64 bits have no full scale: give floats from -1 to 1, or "
+            "samples.astype('int16') if they are 16-bit samples"
+        )
     else:
         limits = np.iinfo(array.dtype)
         middle = (int(limits.max) + int(limits.min) + 1) // 2  # 128 of unsigned bytes

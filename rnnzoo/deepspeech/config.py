@@ -146,6 +146,13 @@ class DeepSpeechConfig:
         }
         if len({len(values) for values in shapes.values()}) != 1:
             raise ValueError(f"the convolutions' fields must have one number for each: {shapes}")
+        extents = (self.frame_length, *self.conv_times)
+        for extent, step in zip(extents, (self.frame_step, *self.time_strides), strict=True):
+            if step > extent:
+                raise ValueError(
+                    f"a step in time of {step} is longer than what is seen at once, {extent}: "
+                    "frame_step must not exceed frame_length, nor time_strides conv_times"
+                )
         for name, values in shapes.items():
             odd = name in ("conv_times", "conv_frequencies")
             if not all(0 < value < 4096 and (value % 2 or not odd) for value in values):

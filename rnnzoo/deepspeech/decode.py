@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import re
+import string
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -40,7 +44,8 @@ class DecodingOptions:
     word_bonus : float
         beta of the same equation: what every word adds to the score, in nats.
     min_symbol_log_prob : float
-        Symbols less likely than this in a frame (natural logarithm) are not tried there.
+        Symbols less likely than this in a frame (natural logarithm) are not tried there, unless
+        there is a grammar.
 
     Examples
     --------
@@ -143,11 +148,53 @@ def grammar_for(
         raise InputError("slots belong to a grammar: give its sentences as grammar=")
     if grammar is None:
         return preprocessor.grammar
-    fillings = {
-        name: [preprocessor.normalized(text) for text in texts]
-        for name, texts in (slots or {}).items()
-    }
-    return Grammar(grammar, preprocessor.config.alphabet, fillings) if grammar else None
+    sentences = [grammar] if isinstance(grammar, str) else grammar
+    if not isinstance(sentences, Sequence) or not all(isinstance(s, str) for s in sentences):
+        raise InputError(f"grammar must be a sentence or a list of them, got {grammar!r:.60}")
+    slots = _checked(slots, "slots", 'a list of texts for each name, as {"state": ["on", "off"]}')
+    fillings: dict[str, list[str]] = {}
+    for name, texts in slots.items():
+        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+            raise InputError(f"slot {name!r} needs a list of texts, got {texts!r:.60}")
+        fillings[name] = [_filling(text, preprocessor) for text in texts]
+    sentences = [_sentence(text, fillings, preprocessor) for text in sentences]
+    return Grammar(sentences, preprocessor.config.alphabet, fillings) if sentences else None
+
+
+def _checked(given: Any, name: str, form: str) -> Mapping[str, Any]:
+    """A mapping, or nothing."""
+    if given is not None and not isinstance(given, Mapping):
+        raise InputError(f"{name} must be {form}, got {given!r:.60}")
+    return given or {}
+
+
+def _filling(text: str, preprocessor: SpeechPreprocessor) -> str:
+    """A filling as the alphabet writes it; a space at its ends stays, as it is part of it."""
+    plain = preprocessor.normalized(text)
+    return f"{' ' * text.startswith(' ')}{plain}{' ' * text.endswith(' ')}" if plain else ""
+
+
+def _sentence(
+    text: str, fillings: Mapping[str, Sequence[str]], preprocessor: SpeechPreprocessor
+) -> str:
+    """A sentence of a grammar as the alphabet writes it, the names of its slots as they are."""
+    try:
+        pieces = list(string.Formatter().parse(text))
+    except ValueError as error:
+        raise InputError(f"{text!r:.60}: {error}") from error
+    written = ""
+    for literal, name, *_ in pieces:
+        written += preprocessor.plain(literal).replace("{", "{{").replace("}", "}}")
+        written += "" if name is None else f"{{{name}}}"
+    written = " ".join(written.split())
+    for name, texts in fillings.items():
+        if "" in texts and re.search(rf"(^|\s)\{{{re.escape(name)}\}}(\s|$)", written):
+            raise InputError(
+                f"{text!r:.60}: slot {name!r} may be empty, which would leave a space too many. "
+                f"Put the space into its fillings: 'play {{{name}}}{{song}}' with "
+                f"{name}=['loud ', '']"
+            )
+    return written
 
 
 def search_for(
@@ -164,6 +211,10 @@ def search_for(
     InputError
         If hot words or a grammar cannot be used.
     """
+    hot_words = _checked(hot_words, "hot_words", 'what each word adds, as {"rnnzoo": 6.0}')
+    for word, boost in hot_words.items():
+        if not isinstance(word, str) or isinstance(boost, bool) or not isinstance(boost, Real):
+            raise InputError(f"hot_words: {word!r:.60} needs a number, got {boost!r:.60}")
     if options.beam_size == 1:
         if hot_words or grammar:
             raise InputError(
@@ -177,13 +228,14 @@ def search_for(
     elif preprocessor.language_model is not None:
         scorers.append((preprocessor.language_model, options.lm_weight))
     if hot_words or options.word_bonus:
-        boosts = {preprocessor.normalized(word): b for word, b in (hot_words or {}).items()}
+        boosts = {preprocessor.normalized(word): float(b) for word, b in hot_words.items()}
         scorers.append((HotWords(boosts, alphabet, options.word_bonus), 1.0))
     return PrefixBeamSearch(
         len(alphabet) + 1,
         options.beam_size,
         scorer=Combined(scorers) if scorers else None,
-        min_symbol_log_prob=options.min_symbol_log_prob,
+        # what a grammar asks for may be unlikely in a frame; it leaves few symbols anyway
+        min_symbol_log_prob=-math.inf if grammar is not None else options.min_symbol_log_prob,
     )
 
 
@@ -220,13 +272,16 @@ def transcript_of(
     for one in parts[0][3] if len(parts) == 1 else []:
         plain = " ".join(preprocessor.text(one.symbols).split())
         alternatives.setdefault(plain, one.score)
-    score = sum(found[0].score for *_, found in parts if found)
+    score = sum(found[0].score if found else -math.inf for *_, found in parts)
+    said = [" ".join(preprocessor.text(f[0].symbols).split()) for *_, f in parts if f]
+    told = [grammar.fillings(one) for one in said if one] if grammar is not None else []
+    slots = told[0] if len(told) == 1 else {}  # a sentence for each part: they do not go together
     return Transcript(
         text=text,
         name=name,
         words=tuple(words),
         alternatives=tuple(alternatives.items()) or ((text, score),),
-        slots={} if grammar is None else grammar.fillings(text),
+        slots=slots,
         seconds=seconds,
         alphabet=preprocessor.config.alphabet,
         log_probs=np.concatenate([log_probs for _, log_probs, _, _ in parts]).astype(np.float16),

@@ -8,6 +8,7 @@ quietest.
 from __future__ import annotations
 
 import dataclasses
+import math
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
@@ -111,7 +112,8 @@ class SpeechPreprocessor:
     def pieces(self, recording: Recording) -> list[tuple[int, int]]:
         """First and last sample (excluded) of what is read at once, in order, without gaps.
 
-        A piece ends at the quietest fifth of a second of the last half of the longest it may be.
+        Pieces are about as long as each other: one ends at the quietest fifth of a second within a
+        quarter of where it would.
         """
         length, rate = len(recording.samples), recording.sampling_rate
         longest = int(self.config.max_seconds * rate)
@@ -121,7 +123,9 @@ class SpeechPreprocessor:
         energy = np.concatenate([[0.0], np.cumsum(np.square(recording.samples, dtype=np.float64))])
         cuts = [0]
         while length - cuts[-1] > longest:
-            first, last = cuts[-1] + longest // 2, cuts[-1] + longest
+            rest = length - cuts[-1]
+            aim = rest / math.ceil(rest / longest)
+            first, last = cuts[-1] + int(0.75 * aim), cuts[-1] + min(longest, int(1.25 * aim))
             loudness = energy[first + width : last + 1] - energy[first : last + 1 - width]
             cuts.append(first + int(loudness.argmin()) + width // 2)
         return list(zip(cuts, [*cuts[1:], length], strict=True))
@@ -140,9 +144,12 @@ class SpeechPreprocessor:
     def normalized(self, text: str) -> str:
         """Text as the alphabet writes it: lower case, accents left out, typographic apostrophes
         straight, one space between words."""
+        return " ".join(self.plain(text).split())
+
+    def plain(self, text: str) -> str:
+        """As `normalized`, with spaces as they are."""
         plain = unicodedata.normalize("NFKD", text.replace("\u2019", "'").lower())
-        plain = "".join(c for c in plain if not unicodedata.combining(c))
-        return " ".join(plain.split())
+        return "".join(c for c in plain if not unicodedata.combining(c))
 
     def numbers(self, text: Any) -> list[int]:
         """Symbols of a transcript's characters.

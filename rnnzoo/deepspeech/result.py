@@ -60,7 +60,8 @@ class Transcript:
         that differ are not put together, and there is the best alone.
     slots : dict
         What a grammar's slots were filled with, by name; a slot that comes again in a sentence
-        has a number, as in "digit_2". Empty without a grammar.
+        has a number, as in "digit_2". Empty without a grammar, and where a recording was cut and
+        several of its parts say a sentence.
     seconds : float
         The recording's length.
     alphabet : str

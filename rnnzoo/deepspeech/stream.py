@@ -78,8 +78,8 @@ class TranscriptStream:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: Any) -> None:
-        if self._finished is None:
+    def __exit__(self, kind: Any, *_: Any) -> None:
+        if kind is None and self._finished is None:
             self.finish()
 
     def feed(self, samples: Any) -> None:

@@ -137,11 +137,14 @@ class SpeechRecognizer(Task):
                 (found,) = read_recordings([recording])
             except InputError as error:
                 raise InputError(f"input {number}: {error}") from error
-            frames = found.seconds / self.config.seconds_per_frame
-            if len(symbols) > frames:
+            count = int(found.seconds * self.config.sampling_rate)
+            spectrogram = max(0, (count - self.config.frame_length) // self.config.frame_step + 1)
+            frames = -(-spectrogram // self.config.frame_stride)
+            needed = len(symbols) + int((np.diff(symbols) == 0).sum())  # a blank between repeats
+            if needed > frames:
                 raise InputError(
-                    f"pair {number}: {len(symbols):,} characters do not fit into "
-                    f"{found.seconds:.2f} s of sound, which are {frames:.0f} frames"
+                    f"pair {number}: {len(symbols):,} characters, which need {needed:,} frames, do "
+                    f"not fit into {found.seconds:.2f} s of sound, which are {frames:,}"
                 )
 
     def training_batch(self, inputs: list[Any], targets: list[Any]) -> tuple[Any, Any, Any]:

@@ -319,7 +319,8 @@ def train(
     """Train `name`, or go on with the run that `folder` holds."""
     recipe = dataclasses.replace(RECIPES[name], **overrides)
     folder.mkdir(parents=True, exist_ok=True)
-    train_language_model(data, recipe, folder / LANGUAGE_MODEL)
+    if recipe.data != "commands":
+        train_language_model(data, recipe, folder / LANGUAGE_MODEL)
     real = read_real(data, folder.parent / "speech-real")
     corpora = [real]
     corpora += made_up_speech(data, recipe, folder.parent)
