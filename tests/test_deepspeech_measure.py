@@ -1,7 +1,10 @@
 """How recognizers are measured: on a few real clips, and beside counts made by hand."""
 
 import csv
+import dataclasses
+import gzip
 import itertools
+import json
 import zipfile
 from types import SimpleNamespace
 
@@ -11,6 +14,7 @@ from conftest import ROOT
 from recipes import coffee, deepspeech_measure, speech_data
 from recipes.deepspeech_measure import Measure, Spoken
 
+import rnnzoo
 from rnnzoo.ctc import Grammar
 
 CLIPS = ROOT / "tests" / "data" / "speech"
@@ -33,12 +37,24 @@ def data(tmp_path):
     """The committed clips in the form of the data set."""
     with (tmp_path / "metadata.tsv").open("w", newline="") as file:
         out = csv.writer(file, delimiter="\t")
-        out.writerow(["path", "speaker", "transcript", "split", "note"])
+        out.writerow(["path", "source", "speaker", "transcript", "split", "note"])
         for archive, name, speaker, transcript, note in ROWS:
+            source = SOURCES[archive.split("_")[0]]
             with zipfile.ZipFile(tmp_path / f"{archive}.zip", "a") as file_of_clips:
                 file_of_clips.write(CLIPS / name, f"{archive}/{name}")
-            out.writerow([f"{archive}/{name}", speaker, transcript, "valid", note])
+            out.writerow([f"{archive}/{name}", source, speaker, transcript, "valid", note])
     return tmp_path
+
+
+SOURCES = {
+    "librispeech": "librispeech-dev-clean",
+    "speechocean": "speechocean762",
+    "commands": "picovoice-s2i",
+}
+NETWORK = {
+    "num_mels": 8, "conv_channels": [3], "conv_times": [5], "conv_frequencies": [3],
+    "time_strides": [3], "frequency_strides": [2], "num_layers": 1, "hidden_dim": 6,
+}  # fmt: skip
 
 
 class Parrot:
@@ -58,6 +74,49 @@ class Parrot:
             SimpleNamespace(text=text, slots=language.fillings(text) if language else {})
             for text in self.texts[: len(clips)]
         ]
+
+
+def test_train_release_and_evaluate_fit_together(data, tmp_path, capsys, monkeypatch):
+    """A run of the command line becomes checkpoints, with a language model or a grammar, that load
+    and are measured."""
+    import evaluate
+    import train
+    from recipes import deepspeech, deepspeech_card
+
+    with gzip.open(data / "lm_text.txt.gz", "wt") as file:
+        file.write("one two three\nfour five\n")
+    with (data / "segments.tsv").open("w") as file:
+        file.write("path\tstart\tend\ttranscript\tsplit\n")
+    table = (data / "metadata.tsv").read_text()
+    _, name, _, transcript, _ = ROWS[1]
+    with zipfile.ZipFile(data / "librispeech_train.zip", "w") as clips:
+        clips.write(CLIPS / name, f"librispeech_train/{name}")
+    table += f"librispeech_train/{name}\tlibrispeech-dev-clean\tfive\t{transcript}\ttrain\t\n"
+    (data / "metadata.tsv").write_text(table)
+    recipe = deepspeech.Recipe(
+        network=NETWORK, steps=2, piper_hours=0, flite_hours=0, clips_per_pass=4, lm_order=3
+    )
+    for entry, kind in (("deepspeech-small", "speech"), ("deepspeech-commands", "commands")):
+        made = dataclasses.replace(recipe, data=kind)
+        monkeypatch.setitem(deepspeech.RECIPES, entry, made)
+        run = tmp_path / "runs" / entry
+        train.main([entry, "--data", str(data), "--run", str(run)])
+        assert "valid librispeech WER" in capsys.readouterr().out
+        task, records = deepspeech_card.task_of_runs([run])
+        (curve,) = deepspeech_card.tables(entry, [run])
+        assert curve.columns[:3] == ("step", "minutes", "librispeech WER")
+        assert curve.cells[0][0] == 2
+        assert deepspeech_card.recipe_record(entry, records)["steps"] == 2
+        task.save(tmp_path / entry, storage="int8")
+        again = rnnzoo.load(tmp_path / entry)
+        assert (again.preprocessor.language_model is None) == (kind == "commands")
+        assert (again.preprocessor.grammar is None) == (kind == "speech")
+        evaluate.main([str(tmp_path / entry), "--data", str(data), "--set", "valid", "--set",
+                       "commands-valid"])  # fmt: skip
+        records = json.loads(capsys.readouterr().out)
+        found = {(r["data"], r["metric"]): r["rows"] for r in records if "metric" in r}
+        assert found["LibriSpeech", "WER"] == 2
+        assert found["coffee commands", "slots right"] == 2
 
 
 def test_sets_are_read_by_source(data):

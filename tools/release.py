@@ -51,6 +51,7 @@ def release_weights(name: str, runs: list[Path], storage: str, options: dict[str
         files={},
         fingerprint="",
         golden=(),
+        tables=card.tables(name, runs) if hasattr(card, "tables") else (),
         **card.description(name),
     )
     finish(entry)

@@ -292,6 +292,29 @@ def read_run(folder: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
         return record, [state[f"average_{n}"] for n in range(len(names))]
 
 
+def learning_curve(command: str, folder: Path, lines: int = 20) -> dict[str, Any]:
+    """The validation of a run as the fields of a table: its last line and about `lines` others."""
+    text = (folder / "validation.jsonl").read_text(encoding="utf-8")
+    whole = [json.loads(line) for line in text.splitlines()]
+    rows = whole[:: -max(1, round(len(whole) / lines))][::-1]
+    names = [name for name in whole[-1] if name not in ("step", "seconds")]
+    return {
+        "title": "learning curve",
+        "data": "validation",
+        "split": "averaged weights, as the run logged them",
+        "columns": ("step", "minutes", *names),
+        "cells": tuple(
+            (row["step"], round(row["seconds"] / 60), *(_rounded(row.get(name)) for name in names))
+            for row in rows
+        ),
+        "command": command,
+    }
+
+
+def _rounded(value: float | None) -> float | str:
+    return "" if value is None else round(value, 4)
+
+
 def training_record(command: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
     """How weights were trained: command, steps, time, machine, every setting of the recipe.
 
