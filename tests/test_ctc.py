@@ -478,6 +478,58 @@ def test_a_grammar_tells_what_its_slots_were_filled_with():
         assert grammar.fillings(text) == found
 
 
+def test_long_texts_are_aligned():
+    symbols = np.tile([1, 2, 3], 100)
+    frames = np.log(np.eye(4)[np.repeat(symbols, 2)] + 1e-9)
+    first, last = align(frames, symbols)
+    np.testing.assert_array_equal(first, np.arange(0, 600, 2))
+    np.testing.assert_array_equal(last, first + 1)
+
+
+@pytest.mark.parametrize("scorer", [None, HotWords({"ab": 2.0, "c": -1.0}, " abc")])
+@pytest.mark.parametrize("beam_size", [1, 3, 50])
+def test_what_is_settled_leaves_the_rest_as_it_was(scorer, beam_size):
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        logits = rng.normal(0, 3, (60, 5))
+        frames = logits - np.logaddexp.reduce(logits, 1, keepdims=True)
+        whole, pieces = (PrefixBeamSearch(5, beam_size, scorer) for _ in range(2))
+        settled = ()
+        for frame in frames:
+            whole.feed(frame[None])
+            pieces.feed(frame[None])
+            shared = pieces.agreed()
+            kept = {found.symbols for found in pieces.best(beam_size)}
+            assert len({symbols[:shared] for symbols in kept}) == 1
+            assert shared == min(map(len, kept)) or len({s[: shared + 1] for s in kept}) > 1
+            if shared > 2:
+                settled += pieces.commit(shared - 1)
+        for one, other in zip(whole.finish(9), pieces.finish(9), strict=True):
+            assert one.symbols == settled + other.symbols
+            assert one.score == pytest.approx(other.score)
+        assert not settled or len(pieces._parent) < len(whole._parent)
+
+
+def test_the_best_can_be_settled_against_others():
+    frames = np.log([[0.2, 0.6, 0.2], [0.9, 0.05, 0.05], [0.1, 0.4, 0.5]])
+    search = PrefixBeamSearch(3, 50)
+    search.feed(frames)
+    assert search.agreed() == 0
+    (best,) = search.best()
+    assert search.commit(1) == best.symbols[:1] == (1,)
+    assert search.best()[0].symbols == best.symbols[1:]
+    assert {(1, *found.symbols) for found in search.best(50)} < {
+        (1,),
+        (1, 1),
+        (1, 2),
+        (1, 1, 2),
+        (1, 2, 1),
+        (1, 2, 2),
+        (1, 1, 1),
+    }
+    assert search.commit(0) == ()
+
+
 def test_slots_do_not_multiply_the_states():
     words = ["".join(letters) for letters in itertools.product("abc", repeat=4)]
     one = Grammar("{w}", LETTERS, {"w": words})

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import io
+import itertools
 import json
 
 import keras
@@ -20,10 +21,12 @@ from rnnzoo.deepspeech import (
     SpeechPreprocessor,
     SpeechRecognizer,
 )
+from rnnzoo.deepspeech.stream import TranscriptStream
 from rnnzoo.errors import ConfigError, InputError
 
 RATE = 16000
 LETTER = 0.16  # seconds
+CONFIG_SECONDS = 0.02  # from a frame to the next
 CONFIG = DeepSpeechConfig(
     num_symbols=5, num_mels=24, conv_channels=(16,), conv_times=(5,), conv_frequencies=(5,),
     time_strides=(2,), frequency_strides=(2,), num_layers=1, hidden_dim=32, bidirectional=False,
@@ -129,6 +132,66 @@ def test_a_stream_says_what_predict_says(model, size):
         assert found.spectrogram.shape == whole.spectrogram.shape
         np.testing.assert_allclose(found.spectrogram, whole.spectrogram, atol=0.02)
         assert found.seconds == pytest.approx(whole.seconds)
+
+
+LONG = texts(30, 8)
+
+
+@pytest.mark.parametrize("options", [{}, {"beam_size": 1}, {"hot_words": {"ab": 1.0}}])
+def test_a_long_stream_settles_and_says_what_predict_says(model, options, monkeypatch):
+    sound = np.concatenate([spoken(f"{text} ", n) for n, text in enumerate(LONG)])
+    assert len(sound) / RATE > 45  # over max_seconds and over what is waited for at most
+    whole = model.predict((sound, RATE), **options)
+    plain, truth = whole.text.replace(" ", ""), "".join(LONG).replace(" ", "")
+    assert difflib.SequenceMatcher(None, plain, truth, autojunk=False).ratio() > 0.8
+    most = 0
+    with model.stream(**options) as stream:
+        for part in np.array_split(sound, 300):
+            stream.feed(part)
+            most = max(most, sum(map(len, stream._log_probs)))
+    found = stream.finish()
+    assert most * CONFIG_SECONDS < 31
+    assert found.text == whole.text
+    assert [w.text for w in found.words] == whole.text.split()
+    np.testing.assert_allclose(
+        [w.start for w in found.words], [w.start for w in whole.words], atol=0.05
+    )
+    assert all(a.start < a.end <= b.start for a, b in itertools.pairwise(found.words))
+    assert found.log_probs.shape == whole.log_probs.shape
+    assert found.spectrogram.shape == whole.spectrogram.shape
+    # the same in one search over all frames, with all words aligned at once
+    monkeypatch.setattr("rnnzoo.deepspeech.stream._SETTLE_SECONDS", 1e9)
+    at_once = model.predict((sound, RATE), **options)
+    alike = difflib.SequenceMatcher(None, at_once.text, whole.text, autojunk=False)
+    assert alike.ratio() > 0.95
+    assert at_once.words[-1].end == pytest.approx(whole.words[-1].end, abs=0.1)
+
+
+def test_silence_and_noise_do_not_pile_up(model):
+    noise = np.random.default_rng(0).normal(0, 0.003, 100 * RATE).astype("f4")
+    for options in ({}, {"beam_size": 1}):
+        with model.stream(**options) as stream:
+            for part in np.array_split(noise, 50):
+                stream.feed(part)
+                assert sum(map(len, stream._log_probs)) * CONFIG_SECONDS < 33
+            stream.feed(np.concatenate([spoken(SAID[1]), noise[:RATE]]))
+        assert difflib.SequenceMatcher(None, stream.finish().text, SAID[1]).ratio() > 0.6
+
+
+def test_a_stream_that_is_too_long_for_a_picture_has_none(model):
+    recognizer = model.network.get_layer("recognizer")
+    options = DecodingOptions(beam_size=1)
+    short, long = (
+        TranscriptStream(recognizer, model.preprocessor, options, pictured_seconds=seconds)
+        for seconds in (300, 1)
+    )
+    for stream in (short, long):
+        for part in np.array_split(SOUNDS[0][0], 7):
+            stream.feed(part)
+    assert long.finish().to_dict() == short.finish().to_dict()
+    assert short.finish().spectrogram.size and not long.finish().spectrogram.size
+    assert not long.finish().log_probs.size
+    long.finish().plot()
 
 
 def test_a_stream_hears_other_rates_and_types(model):

@@ -136,7 +136,7 @@ def align(log_probs: np.ndarray, symbols: Sequence[int]) -> tuple[np.ndarray, np
             symbol = place // 2
             first[symbol] = t
             last[symbol] = max(last[symbol], t)
-        place -= came[t, place]
+        place -= int(came[t, place])
     return first, last
 
 
@@ -213,6 +213,56 @@ class PrefixBeamSearch:
             self._added + weighted(self.lm_weight, self.scorer.final(self._states)), count
         )
 
+    def agreed(self) -> int:
+        """How many first symbols all prefixes that are kept share."""
+        places = {node: n for n, node in enumerate(self._path(self._nodes[0]))}
+        shared = len(places)
+        for node in self._nodes[1:]:
+            while node not in places and node:
+                node = self._parent[node]
+            shared = min(shared, places.get(node, -1) + 1)
+        return shared
+
+    def commit(self, count: int) -> tuple[int, ...]:
+        """Let go of the first `count` symbols of the best prefix: they are settled, and what `best`
+        and `finish` give begins behind them. Prefixes that begin otherwise are dropped.
+
+        Returns
+        -------
+        tuple of int
+            The symbols.
+        """
+        settled = self._symbols(self._best_node())[:count]
+        root = self._path(self._best_node())[count - 1] if count else 0
+        within = {node: self._descends(node, root) for node in self._nodes}
+        rows = np.array([n for n, node in enumerate(self._nodes) if within[node]])
+        self._nodes = [self._nodes[n] for n in rows]
+        self._blank, self._same, self._added = (
+            values[rows] for values in (self._blank, self._same, self._added)
+        )
+        if self.scorer is not None:
+            self._states = self._states[rows]
+        self._gains = self._gains[rows]
+        self._forget_lost(root)
+        return settled
+
+    def _best_node(self) -> int:
+        totals = np.logaddexp(self._blank, self._same) + self._added
+        return self._nodes[int(np.argsort(-totals, kind="stable")[0])]
+
+    def _path(self, node: int) -> list[int]:
+        """The nodes down to this one, the root left out."""
+        path = []
+        while node:
+            path.append(node)
+            node = self._parent[node]
+        return path[::-1]
+
+    def _descends(self, node: int, root: int) -> bool:
+        while node > root:  # parents have lower numbers than their children
+            node = self._parent[node]
+        return node == root
+
     def _ranked(self, added: np.ndarray, count: int) -> list[Hypothesis]:
         acoustic = np.logaddexp(self._blank, self._same)
         scores = acoustic + added
@@ -224,11 +274,7 @@ class PrefixBeamSearch:
         ]
 
     def _symbols(self, node: int) -> tuple[int, ...]:
-        symbols = []
-        while node:
-            symbols.append(self._symbol[node])
-            node = self._parent[node]
-        return tuple(reversed(symbols))
+        return tuple(self._symbol[n] for n in self._path(node))
 
     def _all_gains(self) -> np.ndarray:
         """What appending each symbol to each prefix adds: [prefixes, symbols]."""
@@ -290,9 +336,9 @@ class PrefixBeamSearch:
             self._symbol.append(symbol)
         return known
 
-    def _forget_lost(self) -> None:
-        """Drop the nodes from which no prefix that is kept descends."""
-        needed = {0}
+    def _forget_lost(self, root: int = 0) -> None:
+        """Drop the nodes from which no prefix that is kept descends, and those above the root."""
+        needed = {root}
         for node in self._nodes:
             while node not in needed:
                 needed.add(node)

@@ -53,11 +53,12 @@ class FrameStream:
         self.recognizer = recognizer
         if not recognizer.built:
             recognizer.build((None, None))
-        self._hear = tf.function(self._heard, reduce_retracing=True)
-        self._recur = tf.function(self._recurrent, reduce_retracing=True)
-        self._end = tf.function(recognizer.log_probs, reduce_retracing=True)
-        self._windows = [_Window(recognizer, layer) for layer in recognizer.local]
-        self._row = recognizer.row and _Window(recognizer, recognizer.row)
+        # traced once for all streams of a network: the graphs stay with it
+        if (graphs := getattr(recognizer, "stream_graphs", None)) is None:
+            graphs = recognizer.stream_graphs = _Graphs(recognizer)
+        self._graphs = graphs
+        self._windows = [_Window(recognizer, *one) for one in graphs.local]
+        self._row = graphs.row and _Window(recognizer, *graphs.row)
         self.reset()
 
     def reset(self) -> None:
@@ -94,7 +95,7 @@ class FrameStream:
         count = (len(self._samples) - config.frame_length) // config.frame_step + 1
         if count > 0:
             used = (count - 1) * config.frame_step + config.frame_length
-            x, self._sums = self._hear(self._samples[None, :used], self._sums)
+            x, self._sums = self._graphs.hear(self._samples[None, :used], self._sums)
             self._samples = self._samples[count * config.frame_step :]
             self._any = True
         elif not (last and self._any):
@@ -102,10 +103,26 @@ class FrameStream:
         for window in self._windows:
             x = window.push(x, last)
         if x is not None:
-            x, self._states = self._recur(x, self._states)
+            x, self._states = self._graphs.recur(x, self._states)
         if self._row:
             x = self._row.push(x, last)
-        return nothing if x is None else self._end(x)[0].numpy()
+        return nothing if x is None else self._graphs.end(x)[0].numpy()
+
+
+class _Graphs:
+    """A network's parts as graphs that take any number of frames."""
+
+    def __init__(self, recognizer: Recognizer) -> None:
+        self.recognizer = recognizer
+        self.hear = tf.function(self._heard, reduce_retracing=True)
+        self.recur = tf.function(self._recurrent, reduce_retracing=True)
+        self.end = tf.function(recognizer.log_probs, reduce_retracing=True)
+        self.local = [self._window(layer) for layer in recognizer.local]
+        self.row = recognizer.row and self._window(recognizer.row)
+
+    @staticmethod
+    def _window(layer: TimeLayer) -> tuple[TimeLayer, Any]:
+        return layer, tf.function(layer.valid, reduce_retracing=True)
 
     def _heard(self, samples: Any, sums: Any) -> tuple[Any, Any]:
         x, sums = self.recognizer.normalization.step(self.recognizer.spectrogram(samples), sums)
@@ -125,10 +142,9 @@ class FrameStream:
 class _Window:
     """A local layer on a stream: what its next output needs is kept."""
 
-    def __init__(self, recognizer: Recognizer, layer: TimeLayer) -> None:
-        self.layer = layer
+    def __init__(self, recognizer: Recognizer, layer: TimeLayer, valid: Any) -> None:
+        self.layer, self._valid = layer, valid
         self._shaped = lambda x: recognizer.shaped(x, layer)
-        self._valid = tf.function(layer.valid, reduce_retracing=True)
         self.reset()
 
     def reset(self) -> None:

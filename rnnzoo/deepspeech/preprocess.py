@@ -34,7 +34,7 @@ class PreprocessorConfig:
     sampling_rate : int
         Samples a second, in hertz.
     max_seconds : float
-        What is read at once; longer recordings are cut at silence.
+        What is read at once; longer recordings are cut at silence, unless the network streams.
     language_model : str, optional
         The checkpoint's file that holds a character n-gram (`rnnzoo.ctc.NGram`).
     grammar : tuple of str

@@ -67,9 +67,10 @@ class Transcript:
     alphabet : str
         What the columns of `log_probs` stand for, after CTC's blank.
     log_probs : np.ndarray
-        [frames, symbols], float16: the network's output.
+        [frames, symbols], float16: the network's output; nothing of a long stream.
     spectrogram : np.ndarray
-        [frames, mels], float16: what the network saw, before normalisation.
+        [frames, mels], float16: what the network saw, before normalisation; nothing of a long
+        stream.
     """
 
     text: str

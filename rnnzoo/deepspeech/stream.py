@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
 
-from rnnzoo.ctc import Grammar, PrefixBeamSearch, greedy
+from rnnzoo.ctc import Grammar, PrefixBeamSearch, align, greedy
 from rnnzoo.deepspeech.audio import check_rate, checked
-from rnnzoo.deepspeech.decode import DecodingOptions, transcript_of
+from rnnzoo.deepspeech.decode import DecodingOptions, transcript_of, words_of
 from rnnzoo.deepspeech.frames import FrameStream
 from rnnzoo.deepspeech.network import Recognizer
 from rnnzoo.deepspeech.preprocess import SpeechPreprocessor
-from rnnzoo.deepspeech.result import Transcript
+from rnnzoo.deepspeech.result import Transcript, Word
 from rnnzoo.errors import InputError, MissingDependencyError
+
+_SETTLE_SECONDS = 10.0
+_LATEST_SECONDS = 30.0
+_OPEN_SECONDS = 5.0
 
 
 class TranscriptStream:
     """Sound in pieces of any size, text at any time.
 
-    What is kept of the sound is its spectrogram and the network's output, some 20 kB a second, for
-    the transcript's times and picture.
+    Memory and latency do not grow with the stream, its text aside: what all hypotheses share up to
+    a space and is some 10 seconds old is settled, and gets its times; after 30 seconds without
+    such a place the best hypothesis is taken. Spectrogram and probabilities are kept for the
+    transcript's picture as long as the stream is no longer than `pictured_seconds`.
 
     Parameters
     ----------
@@ -34,6 +43,8 @@ class TranscriptStream:
         The one that the search has.
     sampling_rate : int, optional
         Of what is fed, in hertz; the network's by default.
+    pictured_seconds : float
+        Streams that are longer keep no spectrogram and no probabilities.
 
     Raises
     ------
@@ -51,10 +62,13 @@ class TranscriptStream:
         search: PrefixBeamSearch | None = None,
         grammar: Grammar | None = None,
         sampling_rate: int | None = None,
+        pictured_seconds: float = 300.0,
     ) -> None:
+        self._pictured_seconds = pictured_seconds
         self._frames = FrameStream(recognizer)
         self._recognizer, self._preprocessor, self._options = recognizer, preprocessor, options
         self._rate = preprocessor.config.sampling_rate
+        self._seconds_per_frame = recognizer.config.seconds_per_frame
         self._resampler: Any = None
         self.sampling_rate = self._rate
         if sampling_rate is not None:
@@ -69,7 +83,12 @@ class TranscriptStream:
                 self.sampling_rate, self._rate, 1, dtype="float32"
             )
         self._search, self._grammar = search, grammar
-        self._log_probs: list[np.ndarray] = []
+        self._log_probs: list[np.ndarray] = []  # of what is not settled
+        self._words: list[Word] = []
+        self._text = ""
+        self._settled_frames = self._waiting = 0
+        self._next_try = _SETTLE_SECONDS
+        self._pictured: list[np.ndarray] = []  # log-probabilities of what is settled
         self._mels: list[np.ndarray] = []
         self._tail = np.zeros(0, np.float32)
         self._count = 0
@@ -105,14 +124,76 @@ class TranscriptStream:
         whole = np.concatenate([self._tail, samples])
         count = (len(whole) - config.frame_length) // config.frame_step + 1
         if count > 0:
-            self._mels.append(self._recognizer.spectrogram(whole[None])[0].numpy().astype("f2"))
+            if self._count <= self._pictured_seconds * self._rate:
+                mels = self._recognizer.spectrogram(whole[None])[0].numpy()
+                self._mels.append(mels.astype(np.float16))
+            else:
+                self._mels, self._pictured = [], []
             whole = whole[count * config.frame_step :]
         self._tail = whole
 
     def _keep(self, log_probs: np.ndarray) -> None:
-        self._log_probs.append(log_probs)
+        while len(log_probs):  # settled at the same frames whatever the pieces
+            some = max(1, math.ceil(self._next_try / self._seconds_per_frame) - self._waiting)
+            now, log_probs = log_probs[:some], log_probs[some:]
+            self._log_probs.append(now)
+            if self._search is not None:
+                self._search.feed(now)
+            self._waiting += len(now)
+            if len(now) == some:
+                self._settle()
+
+    def _settle(self) -> None:
+        """Put into words what will not change any more."""
+        log_probs, symbols = self._together(), self._best_symbols()
+        late = self._waiting * self._seconds_per_frame >= _LATEST_SECONDS
+        count = len(symbols) if late or self._search is None else self._search.agreed()
+        alphabet = self._preprocessor.config.alphabet
+        spaces = [n for n in range(1, count) if alphabet[symbols[n] - 1] == " "]
+        self._next_try += 1.0
+        if not spaces and not late:
+            return
+        first, last = align(log_probs, symbols)
+        if late:  # against hypotheses that are kept: what was heard just now stays open
+            newest = len(log_probs) - int(_OPEN_SECONDS / self._seconds_per_frame)
+            spaces = [n for n in spaces if first[n] < newest]
+        cut = spaces[-1] if spaces else len(symbols)
+        if spaces:
+            end = int(first[cut])
+        elif symbols:
+            end = int(last[-1]) + 1
+        else:
+            end = len(log_probs) - int(1 / self._seconds_per_frame)
+        self._take(log_probs[:end], symbols[:cut], first[:cut], last[:cut])
         if self._search is not None:
-            self._search.feed(log_probs)
+            self._search.commit(cut)
+        self._log_probs = [log_probs[end:]]
+        self._waiting, self._next_try = len(log_probs) - end, _SETTLE_SECONDS
+
+    def _take(
+        self, log_probs: np.ndarray, symbols: Sequence[int], first: np.ndarray, last: np.ndarray
+    ) -> None:
+        """Settled symbols with the frames in which they stand."""
+        words = words_of(
+            self._preprocessor.text(symbols),
+            first,
+            last,
+            log_probs,
+            symbols,
+            self._seconds_per_frame,
+            self._settled_frames * self._seconds_per_frame,
+        )
+        self._words += words
+        self._text = " ".join([self._text, *(word.text for word in words)]).strip()
+        self._settled_frames += len(log_probs)
+        if self._count <= self._pictured_seconds * self._rate:
+            self._pictured.append(log_probs.astype(np.float16))
+
+    def _best_symbols(self) -> tuple[int, ...]:
+        if self._search is None:
+            return greedy(self._together()).symbols
+        found = self._search.best()
+        return found[0].symbols if found else ()
 
     def _together(self) -> np.ndarray:
         nothing = np.zeros((0, self._recognizer.config.num_symbols), np.float32)
@@ -123,8 +204,8 @@ class TranscriptStream:
         """The likeliest text of what was heard so far; its last words may still change."""
         if self._finished is not None:
             return self._finished.text
-        found = [greedy(self._together())] if self._search is None else self._search.best()
-        return self._preprocessor.text(found[0].symbols).strip() if found else ""
+        rest = self._preprocessor.text(self._best_symbols()).strip()
+        return f"{self._text} {rest}".strip()
 
     def finish(self) -> Transcript:
         """The transcript, once no more sound comes."""
@@ -136,12 +217,32 @@ class TranscriptStream:
             count = self._options.num_hypotheses
             found = [greedy(log_probs)] if self._search is None else self._search.finish(count)
             nothing = np.zeros((0, self._recognizer.config.num_mels), np.float16)
-            self._finished = transcript_of(
+            begin = self._settled_frames * self._seconds_per_frame
+            rest = transcript_of(
                 "stream",
                 self._count / self._rate,
-                [(0.0, log_probs, np.concatenate([nothing, *self._mels]), found)],
+                [(begin, log_probs, np.concatenate([nothing, *self._mels]), found)],
                 self._preprocessor,
-                self._recognizer.config.seconds_per_frame,
+                self._seconds_per_frame,
                 self._grammar,
             )
+            self._finished = self._whole(rest)
         return self._finished
+
+    def _whole(self, rest: Transcript) -> Transcript:
+        """The transcript of all, of that of what was not settled."""
+        if self._count > self._pictured_seconds * self._rate:
+            rest = dataclasses.replace(
+                rest, log_probs=rest.log_probs[:0], spectrogram=rest.spectrogram[:0]
+            )
+        if not self._settled_frames:
+            return rest
+        text = f"{self._text} {rest.text}".strip()
+        return dataclasses.replace(
+            rest,
+            text=text,
+            words=(*self._words, *rest.words),
+            alternatives=((text, rest.alternatives[0][1]),),
+            slots={} if self._grammar is None else self._grammar.fillings(text),
+            log_probs=np.concatenate([*self._pictured, rest.log_probs]),
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -248,11 +250,43 @@ class SpeechRecognizer(Task):
         hidden = None if verbose == "auto" else not verbose
         with tqdm.tqdm(unit="s", disable=hidden, leave=False, delay=2) as bar:
             for recording in recordings:
+                if self._streams and recording.seconds > self.preprocessor.config.max_seconds:
+                    yield from self._transcripts(waiting, batch_size, options, search, grammar, bar)
+                    waiting = []
+                    yield self._streamed(recording, options, search, grammar, bar)
+                    continue
                 waiting.append((recording, self.preprocessor.pieces(recording)))
                 if sum(len(pieces) for _, pieces in waiting) >= _WINDOW:
                     yield from self._transcripts(waiting, batch_size, options, search, grammar, bar)
                     waiting = []
             yield from self._transcripts(waiting, batch_size, options, search, grammar, bar)
+
+    @property
+    def _streams(self) -> bool:
+        """Whether the network needs no future."""
+        return not self.config.bidirectional and self.config.normalization == "running"
+
+    def _streamed(
+        self,
+        recording: Recording,
+        options: DecodingOptions,
+        search: PrefixBeamSearch | None,
+        grammar: Grammar | None,
+        bar: Any,
+    ) -> Transcript:
+        """A long recording without cuts, as a stream hears it."""
+        if search is not None:
+            search.reset()
+        recognizer = self.network.get_layer("recognizer")
+        stream = TranscriptStream(
+            recognizer, self.preprocessor, options, search, grammar, pictured_seconds=math.inf
+        )
+        step = int(self.preprocessor.config.max_seconds * self.config.sampling_rate)
+        for begin in range(0, len(recording.samples), step):
+            piece = recording.samples[begin : begin + step]
+            stream.feed(piece)
+            bar.update(round(len(piece) / self.config.sampling_rate))
+        return dataclasses.replace(stream.finish(), name=recording.name)
 
     def _transcripts(
         self,
