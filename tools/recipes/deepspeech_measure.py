@@ -2,11 +2,10 @@
 
 `valid` and `test` are LibriSpeech and speechocean762, each decoded in three ways and listed by
 speaker; `commands-valid` and `commands-test` are the coffee commands with the slots that were
-meant; `digits` are FSDD's of its test speaker, whom no entry has heard. `beside-others` puts
-pocketsphinx and Whisper tiny.en (faster-whisper) next to the recognizer on the same clips of
-`test`, in turn in one run, with the real-time factor of each; `commands-beside-others` does so on
-the commands. There, what was said and what was heard are normalised as Whisper's authors do, for
-every system: "12", "twelve", "Mr." and "mister" are one.
+meant; `digits` are FSDD's of its test speaker, whom no entry has heard. `...-beside-others` puts
+pocketsphinx and Whisper tiny.en (faster-whisper) next to the recognizer on the same test clips, in
+turn in one run, with the real-time factor of each. There, what was said and what was heard are
+normalised as Whisper's authors do, for every system: "12", "twelve", "Mr." and "mister" are one.
 """
 
 from __future__ import annotations
@@ -33,7 +32,8 @@ SETS = (
     "commands-valid",
     "commands-test",
     "digits",
-    "beside-others",
+    "librispeech-beside-others",
+    "speechocean-beside-others",
     "commands-beside-others",
 )
 _SOURCES = {
@@ -65,9 +65,10 @@ class Spoken(NamedTuple):
 def read_set(data: Path, name: str, limit: int | None) -> list[tuple[str, str, list[Spoken]]]:
     """The parts of an evaluation set: (data name, split, clips)."""
     split = "valid" if name.endswith("valid") else "test"
-    kinds = {"commands": ["commands"], "digits": ["digits_fsdd"]}
+    kind = name.split("-")[0]
+    both = ["librispeech", "speechocean"]
     parts = []
-    for kind in kinds.get(name.split("-")[0], ["librispeech", "speechocean"]):
+    for kind in both if name in ("valid", "test") else [k for k in _SOURCES if k.startswith(kind)]:
         rows = [r for r in read_rows(data) if r["path"].startswith(f"{kind}_{split}/")]
         clips = [
             Spoken(samples, row["transcript"], row["speaker"], noted_slots(row["note"]))
