@@ -82,9 +82,9 @@ _NOTES: dict[str, tuple[str, ...]] = {
         "The language model is worth most, as the tables by decoding show. Beam size, lm_weight "
         "and word_bonus were chosen on LibriSpeech and speechocean762 validation, before the "
         "weights were rounded: of what was tried, 37.5 % of LibriSpeech's words were wrong with "
-        "beam 32 at best, 36.7 % with beam 100, 36.4 % with beam 256. An n-gram of order 9 and 6.5 "
-        "MB gave 35.8 %; a bonus for the words of the text, on top of the characters, made it worse (at "
-        "step 2,200).",
+        "beam 32 at best, 36.7 % with beam 100, 36.4 % with beam 256. An n-gram of order 9 and "
+        "6.5 MB gave 35.8 %; a bonus for the words of the text, on top of the characters, made "
+        "it worse (at step 2,200).",
         "With a grammar it is a reader of commands without any further training: all slots of the "
         "80 coffee orders of the test were right (their words were in training, their speakers "
         "not).",
