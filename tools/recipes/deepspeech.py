@@ -89,7 +89,7 @@ _FORWARD = {
     "normalization": "running",
 }
 RECIPES = {
-    "deepspeech-small": Recipe(network=_NETWORK, steps=12_000),
+    "deepspeech-small": Recipe(network=_NETWORK, steps=8600),
     "deepspeech-streaming": Recipe(network=_FORWARD, steps=12_000),
     "deepspeech-commands": Recipe(
         network=_FORWARD,
