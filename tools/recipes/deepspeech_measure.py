@@ -65,10 +65,11 @@ class Spoken(NamedTuple):
 def read_set(data: Path, name: str, limit: int | None) -> list[tuple[str, str, list[Spoken]]]:
     """The parts of an evaluation set: (data name, split, clips)."""
     split = "valid" if name.endswith("valid") else "test"
-    kind = name.split("-")[0]
+    begin = name.split("-")[0]
     both = ["librispeech", "speechocean"]
+    kinds = both if name in ("valid", "test") else [k for k in _SOURCES if k.startswith(begin)]
     parts = []
-    for kind in both if name in ("valid", "test") else [k for k in _SOURCES if k.startswith(kind)]:
+    for kind in kinds:
         rows = [r for r in read_rows(data) if r["path"].startswith(f"{kind}_{split}/")]
         clips = [
             Spoken(samples, row["transcript"], row["speaker"], noted_slots(row["note"]))
