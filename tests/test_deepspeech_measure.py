@@ -11,11 +11,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from conftest import ROOT
-from recipes import coffee, deepspeech_measure, speech_data
-from recipes.deepspeech_measure import Measure, Spoken
+from recipes import coffee, deepspeech_measure, digits, speech_data
+from recipes.deepspeech_measure import Live, Measure, Spoken
 
 import rnnzoo
 from rnnzoo.ctc import Grammar
+from rnnzoo.deepspeech import PreprocessorConfig
 
 CLIPS = ROOT / "tests" / "data" / "speech"
 ORDER = "i want a iced coffee with brown sugar"
@@ -68,7 +69,7 @@ class Parrot:
         self.asked.append(options)
         grammar = options.get("grammar")
         language = (
-            Grammar(grammar, " 'abcdefghijklmnopqrstuvwxyz", coffee.SLOTS) if grammar else None
+            Grammar(grammar, PreprocessorConfig().alphabet, options["slots"]) if grammar else None
         )
         return [
             SimpleNamespace(text=text, slots=language.fillings(text) if language else {})
@@ -96,7 +97,8 @@ def test_train_release_and_evaluate_fit_together(data, tmp_path, capsys, monkeyp
     recipe = deepspeech.Recipe(
         network=NETWORK, steps=2, piper_hours=0, flite_hours=0, clips_per_pass=4, lm_order=3
     )
-    for entry, kind in (("deepspeech-small", "speech"), ("deepspeech-commands", "commands")):
+    kinds = (("small", "speech"), ("commands", "commands"), ("digits", "digits"))
+    for entry, kind in ((f"deepspeech-{name}", kind) for name, kind in kinds):
         made = dataclasses.replace(recipe, data=kind)
         monkeypatch.setitem(deepspeech.RECIPES, entry, made)
         run = tmp_path / "runs" / entry
@@ -109,7 +111,7 @@ def test_train_release_and_evaluate_fit_together(data, tmp_path, capsys, monkeyp
         assert deepspeech_card.recipe_record(entry, records)["steps"] == 2
         task.save(tmp_path / entry, storage="int8")
         again = rnnzoo.load(tmp_path / entry)
-        assert (again.preprocessor.language_model is None) == (kind == "commands")
+        assert (again.preprocessor.language_model is None) == (kind != "speech")
         assert (again.preprocessor.grammar is None) == (kind == "speech")
         evaluate.main([str(tmp_path / entry), "--data", str(data), "--set", "valid", "--set",
                        "commands-valid"])  # fmt: skip
@@ -135,7 +137,7 @@ def test_sets_are_read_by_source(data):
 
 
 def test_made_up_commands_are_let_through_by_the_grammar():
-    language = Grammar(coffee.GRAMMAR, " 'abcdefghijklmnopqrstuvwxyz", coffee.SLOTS)
+    language = Grammar(coffee.GRAMMAR, PreprocessorConfig().alphabet, coffee.SLOTS)
     made = list(itertools.islice(coffee.commands(1), 200))
     assert all(language.fillings(text) for text in made)
     assert len(set(made)) > 190
@@ -198,6 +200,75 @@ def test_commands_are_measured_by_their_slots(data):
     assert half["slots right"] == (50.0, 2) and half["commands right"] == (0.0, 1)
     more = measured(ORDER.replace("iced", "small iced"))
     assert more["slots right"] == (100.0, 2) and more["commands right"] == (0.0, 1)
+
+
+def test_single_digits_are_measured_with_ten_words_and_joined_ones_with_strings(data):
+    table = (data / "metadata.tsv").read_text()
+    for number, (name, digit) in enumerate((("7-05", "seven"), ("3-1-4", "three"))):
+        with zipfile.ZipFile(data / "digits_fsdd_train.zip", "a") as clips:
+            clips.write(CLIPS / f"fsdd-yweweler-{name}.opus", f"digits_fsdd_train/{number}.opus")
+        table += (
+            f"digits_fsdd_train/{number}.opus\tfsdd\t{digits.VALID_SPEAKER}\t{digit}\ttrain\t\n"
+        )
+    (data / "metadata.tsv").write_text(table)
+    single, strings = deepspeech_measure.read_set(data, "digits-valid", None)
+    assert (single[0], len(single[2])) == ("FSDD", 2)
+    assert {clip.transcript for clip in single[2]} == {"seven", "three"}
+    assert len(strings[2]) == 200
+    assert {len(clip.transcript.split()) for clip in strings[2]} == set(range(2, 8))
+    parrot = Parrot(["seven"] * 200)
+    found = list(Measure(parrot, "x", 4, {})(data, "digits-valid", None, 0))
+    assert [options["grammar"] for options in parrot.asked] == [
+        digits.DIGITS, (), digits.GRAMMAR, (),
+    ]  # fmt: skip
+    assert (found[0][0]["metric"], found[0][0]["value"], found[0][0]["rows"]) == ("WER", 50, 2)
+
+
+def test_a_word_s_delay_ends_where_it_is_told():
+    clip = Spoken(np.zeros(9, "f4"), "what do i care", "me", {}, (0.3, 0.5, 0.6, 1.0))
+    told = [
+        (0.4, []),
+        (0.8, ["what", "two"]),
+        (1.2, ["what", "do", "eye"]),
+        (1.6, ["hot", "do", "i", "care"]),
+        (2.0, ["what", "do", "eye", "care"]),
+    ]
+    live = Live("what do eye care", np.zeros(4), told)
+    np.testing.assert_allclose(
+        deepspeech_measure.word_delays(clip, live),
+        [[0.5, 1.7], [0.7, 0.7], [0.6, 0.6]],  # what, do, care; "i" was never right
+    )
+    assert deepspeech_measure.word_delays(clip, Live("", np.zeros(0), [(1.0, [])])).shape == (0, 2)
+
+
+def test_latency_is_measured_on_a_stream(data):
+    with gzip.open(data / "word_times.tsv.gz", "wt") as file:
+        times = " ".join(f"{word} {n}.0 {n}.5" for n, word in enumerate(THINKING.split()))
+        file.write(f"path\twords\nlibrispeech_test/{ROWS[0][1]}\t{times}\n")
+    with zipfile.ZipFile(data / "librispeech_test.zip", "w") as clips:
+        clips.write(CLIPS / ROWS[0][1], f"librispeech_test/{ROWS[0][1]}")
+    with (data / "metadata.tsv").open("a") as table:
+        table.write(
+            f"librispeech_test/{ROWS[0][1]}\tlibrispeech-dev-clean\tone\t{THINKING}\ttest\t\n"
+        )
+
+    class Streaming(Parrot):
+        """Tells the first word after each piece and all at the end."""
+
+        def stream(self, **options):
+            found = SimpleNamespace(text=THINKING)
+            return SimpleNamespace(
+                feed=lambda samples: None, partial=lambda: "he", finish=lambda: found
+            )
+
+    (word, _), (same, _), (table, _) = Measure(Streaming([THINKING]), "x", 4, {})(
+        data, "latency", None, 0
+    )
+    assert word["rows"] == 8 and same["value"] == 100
+    pieces, first, stays = table["cells"]
+    assert pieces[1] == 25 and 0 <= pieces[2] < 50  # 2.4 s in pieces of 100 ms
+    assert first[1] == stays[1] == 8
+    assert first[2] == word["value"]
 
 
 def test_others_stand_beside_with_their_speed(monkeypatch):

@@ -6,8 +6,11 @@ import itertools
 
 import numpy as np
 import pytest
-from recipes import deepspeech
+from recipes import deepspeech, digits
 from recipes.speech_data import RATE, Clip, Corpus
+
+from rnnzoo.ctc import Grammar
+from rnnzoo.deepspeech import PreprocessorConfig
 
 RECIPE = deepspeech.Recipe(
     network={
@@ -50,28 +53,51 @@ def test_clips_are_drawn_in_the_shares_of_the_step(corpus):
     assert len(deepspeech.draw(real, recipe, 0, np.random.default_rng(0))) == 30
 
 
-def test_commands_have_a_share_where_the_recipe_gives_them_one(corpus):
-    sources = {
-        **dict.fromkeys(range(0, 12), "picovoice-s2i"),
-        **dict.fromkeys(range(12, 18), "flite commands"),
-    }
+@pytest.mark.parametrize(("data", "real"), [("commands", "picovoice-s2i"), ("digits", "fsdd")])
+def test_a_closed_vocabulary_has_a_share_where_it_is_the_recipe_s(corpus, data, real):
+    sources = {**dict.fromkeys(range(0, 12), real), **dict.fromkeys(range(12, 18), f"flite {data}")}
     clips = [
         clip._replace(source=sources.get(n, clip.source)) for n, clip in enumerate(corpus.clips)
     ]
     recipe = dataclasses.replace(
-        RECIPE, commands_share=0.5, synthetic_share=0.2, late_synthetic_share=0.2
+        RECIPE, data=data, closed_share=0.5, synthetic_share=0.2, late_synthetic_share=0.2
     )
     drawn = deepspeech.draw(clips, recipe, 0, np.random.default_rng(0))
     found = collections.Counter(deepspeech.share_of(clip, recipe) for clip in drawn)
     assert found == {
-        "commands": 9,
-        "made-up commands": 6,
+        "closed": 9,
+        "made-up closed": 6,
         "read": 9,
         "speechocean": 3,
         "synthetic": 3,
     }
-    without = dataclasses.replace(recipe, commands_share=0.0)
-    assert {deepspeech.share_of(clip, without) for clip in clips[:12]} == {"read"}
+    open_recipe = dataclasses.replace(recipe, data="speech", closed_share=0.0)
+    assert {deepspeech.share_of(clip, open_recipe) for clip in clips[:12]} == {"read"}
+
+
+def test_digits_are_joined_by_speaker_and_the_kept_one_is_left_out(tmp_path):
+    real = Corpus(tmp_path / "real")
+    for n, speaker in enumerate(["one", "two", digits.VALID_SPEAKER]):
+        for digit in ("three", "seven"):
+            level = np.full(RATE // 4, 0.1 * (n + 1))
+            real.append(level, speaker, "fsdd", "train", f"{speaker}-{digit}", digit)
+    made = digits.real_strings(real, tmp_path / "strings", "fsdd digits", 30)
+    assert {clip.speaker for clip in made.clips} == {"one", "two"}
+    language = Grammar(digits.GRAMMAR, PreprocessorConfig().alphabet, digits.SLOTS)
+    for clip in made.clips:
+        said, samples = clip.transcript.split(), made.samples(clip)
+        assert 2 <= len(said) <= 7
+        assert list(language.fillings(clip.transcript).values()) == said
+        level = {"one": 0.1, "two": 0.2}[clip.speaker]
+        assert np.isclose(samples, level, atol=1e-3).sum() == len(said) * (RATE // 4)
+        assert (samples == 0).sum() / RATE < 0.3 * (len(said) + 1)
+    again = Corpus(tmp_path / "strings")
+    assert digits.real_strings(real, tmp_path / "strings", "fsdd digits", 32).clips[:30] == (
+        again.clips
+    )
+    lines = list(itertools.islice(digits.strings(1), 300))
+    assert all(language.fillings(line) for line in lines)
+    assert {len(line.split()) for line in lines} == set(range(1, 11))
 
 
 def test_batches_are_of_like_length_and_go_on_where_they_stopped(corpus):

@@ -67,7 +67,7 @@ def finish(entry: manifest.Entry) -> None:
     task = family_class(opened.config.family).from_checkpoint(opened, "float32", True, {})
     golden = tuple(
         manifest.GoldenRecord(raw, task.predict(raw, **options).to_dict(), options)
-        for raw, options in described.GOLDEN_INPUTS
+        for raw, options in described.golden_inputs(entry.name)
     )
     entry = dataclasses.replace(
         entry,
@@ -174,7 +174,7 @@ def draw_results(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     translation = rnnzoo.load("seq2seq-en-fr").predict(PICTURED)
     translation.plot().figure.savefig(folder / "alignment.png", dpi=110)
-    chain, _ = recipes.card("deeploc").GOLDEN_INPUTS[0]
+    chain, _ = recipes.card("deeploc").golden_inputs("deeploc-attn")[0]
     localization = rnnzoo.load("deeploc-attn").predict(("human insulin, precursor", chain))
     localization.plot().figure.savefig(folder / "localization.png", dpi=80)
     heard = rnnzoo.load("deepspeech-small").predict(ROOT / RECORDED)

@@ -10,7 +10,7 @@ from recipes.run import read_run, training_record
 
 # human insulin's precursor (secreted), yeast's COX4 (mitochondrion), SV40's small T with the
 # nuclear signal PPKKKRKV
-GOLDEN_INPUTS: tuple[tuple[Any, dict[str, Any]], ...] = (
+_GOLDEN_INPUTS: tuple[tuple[Any, dict[str, Any]], ...] = (
     (
         "MALWMRLLPLLALLALWGPDPAAAFVNQHLCGSHLVEALYLVCGERGFFYTPKTRREAEDLQVGQVELGGGPGAGSLQPLALEGSLQKRGIVEQ"
         "CCTSICSLYQLENYCN",
@@ -123,6 +123,11 @@ _NOTES: dict[str, tuple[str, ...]] = {
         "the nearest homolog gives 53.2 % there.",
     ),
 }
+
+
+def golden_inputs(name: str) -> tuple[tuple[Any, dict[str, Any]], ...]:
+    """What an entry's golden outputs are of, with options."""
+    return _GOLDEN_INPUTS
 
 
 def description(name: str) -> dict[str, Any]:

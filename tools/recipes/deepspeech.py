@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from recipes.coffee import commands
+from recipes import digits
 from recipes.run import Run as BaseRun
 from recipes.run import learning_rate
 from recipes.speech_data import (
@@ -30,6 +30,7 @@ from recipes.speech_data import (
     sentences,
     synthesize,
 )
+from recipes.vocabularies import VOCABULARIES
 from rnnzoo.ctc import NGram
 from rnnzoo.deepspeech.preprocess import PreprocessorConfig, SpeechPreprocessor
 
@@ -37,12 +38,14 @@ VALID = {
     "librispeech": "librispeech-dev-clean",
     "speechocean": "speechocean762",
     "commands": "picovoice-s2i",
+    "digits": "fsdd",
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What makes a run; all of it stands on the card."""
+    """What makes a run; all of it stands on the card. `data` is "speech", or the name of a closed
+    vocabulary with its own share of every pass: six tenths of that are real clips."""
 
     network: dict[str, Any]
     steps: int
@@ -52,8 +55,9 @@ class Recipe:
     synthetic_share: float = 0.6
     late_synthetic_share: float = 0.3
     speechocean_share: float = 0.25
-    command_hours: float = 0.0
-    commands_share: float = 0.0
+    closed_hours: float = 0.0
+    closed_share: float = 0.0
+    digit_strings: int = 0
     clips_per_pass: int = 2000
     seconds_per_batch: float = 120.0
     max_rows: int = 48
@@ -88,21 +92,21 @@ _FORWARD = {
     "lookahead": 16,
     "normalization": "running",
 }
+_CLOSED: dict[str, Any] = {
+    "closed_hours": 1.0,
+    "closed_share": 0.7,
+    "sorted_passes": 0,
+    "max_learning_rate": 3e-4,
+}
 RECIPES = {
     "deepspeech-small": Recipe(network=_NETWORK, steps=8600),
     "deepspeech-streaming": Recipe(network=_FORWARD, steps=12_000),
-    "deepspeech-commands": Recipe(
-        network=_FORWARD,
-        steps=2000,
-        data="commands",
-        command_hours=1.0,
-        commands_share=0.7,
-        sorted_passes=0,
-        max_learning_rate=3e-4,
+    "deepspeech-commands": Recipe(network=_FORWARD, steps=2000, data="commands", **_CLOSED),
+    "deepspeech-digits": Recipe(
+        network=_FORWARD, steps=1500, data="digits", digit_strings=3000, **_CLOSED
     ),
 }
 
-COMMANDS = " commands"  # what a source of made-up commands is called, after its engine
 LANGUAGE_MODEL = "language_model.ngram"  # in the run's folder, and in the checkpoint
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -113,12 +117,11 @@ def share_of(clip: Clip, recipe: Recipe) -> str:
     has no share of its own for them."""
     if clip.source in ENGINES:
         return "synthetic"
-    if clip.source.endswith(COMMANDS):
-        return "made-up commands"
-    kinds = {"speechocean762": "speechocean"}
-    if recipe.commands_share:
-        kinds["picovoice-s2i"] = "commands"
-    return kinds.get(clip.source, "read")
+    if clip.source.endswith(f" {recipe.data}"):
+        return "made-up closed"
+    if recipe.data in VOCABULARIES and clip.source == VOCABULARIES[recipe.data].source:
+        return "closed"
+    return "speechocean" if clip.source == "speechocean762" else "read"
 
 
 def draw(clips: list[Clip], recipe: Recipe, step: int, rng: np.random.Generator) -> list[Clip]:
@@ -130,13 +133,13 @@ def draw(clips: list[Clip], recipe: Recipe, step: int, rng: np.random.Generator)
     kinds: dict[str, list[Clip]] = {}
     for clip in clips:
         kinds.setdefault(share_of(clip, recipe), []).append(clip)
-    others, commands = 1 - recipe.commands_share, recipe.commands_share
+    others, closed = 1 - recipe.closed_share, recipe.closed_share
     shares = {
         "synthetic": others * synthetic,
         "speechocean": others * (1 - synthetic) * recipe.speechocean_share,
         "read": others * (1 - synthetic) * (1 - recipe.speechocean_share),
-        "commands": 0.6 * commands,
-        "made-up commands": 0.4 * commands,
+        "closed": 0.6 * closed,
+        "made-up closed": 0.4 * closed,
     }
     drawn: list[Clip] = []
     for kind, found in kinds.items():
@@ -186,8 +189,8 @@ def make_batch(
     rng = np.random.default_rng([recipe.seed, 7, step])
     chunks = []
     for n, clip in enumerate(clips):
-        made_up = clip.source.split()[0] in ENGINES
-        speed = recipe.synthetic_speed if made_up else recipe.speed
+        few_voices = clip.source.split()[0] in (*ENGINES, "fsdd")
+        speed = recipe.synthetic_speed if few_voices else recipe.speed
         other = sound(clips[n - 1]) if len(clips) > 1 else None
         chunks.append(changed(sound(clip), rng, speed, other))
     samples, lengths = preprocessor.pad(chunks)
@@ -294,10 +297,10 @@ def made_up_speech(data: Path, recipe: Recipe, folder: Path) -> list[Corpus]:
         own = folder / f"speech-{engine}"
         if hours:
             corpora.append(synthesize(sentences(data, seed=seed), own, hours, engine, engine, seed))
-        if recipe.command_hours:
-            said, source = commands(seed), engine + COMMANDS
-            own = own.with_name(f"{own.name}-commands")
-            corpora.append(synthesize(said, own, recipe.command_hours, engine, source, seed))
+        if recipe.closed_hours:
+            said, source = VOCABULARIES[recipe.data].lines(seed), f"{engine} {recipe.data}"
+            own = own.with_name(f"{own.name}-{recipe.data}")
+            corpora.append(synthesize(said, own, recipe.closed_hours, engine, source, seed))
     return corpora
 
 
@@ -319,18 +322,26 @@ def train(
     """Train `name`, or go on with the run that `folder` holds."""
     recipe = dataclasses.replace(RECIPES[name], **overrides)
     folder.mkdir(parents=True, exist_ok=True)
-    if recipe.data != "commands":
+    if recipe.data not in VOCABULARIES:
         train_language_model(data, recipe, folder / LANGUAGE_MODEL)
     real = read_real(data, folder.parent / "speech-real")
     corpora = [real]
     corpora += made_up_speech(data, recipe, folder.parent)
+    if recipe.data == "digits":
+        own = folder.parent / "speech-fsdd-digits"
+        corpora.append(digits.real_strings(real, own, "fsdd digits", recipe.digit_strings))
     home = {clip: corpus for corpus in corpora for clip in corpus.clips}
 
     def sound(clip: Clip) -> np.ndarray:
         return home[clip].samples(clip)
 
-    clips = [clip for clip in home if clip.split == "train" and clip.source != "fsdd"]
+    clips = [clip for clip in home if clip.split == "train"]
     valid = [clip for clip in real.clips if clip.split == "valid"]
+    if recipe.data == "digits":
+        valid += [clip for clip in clips if clip.speaker == digits.VALID_SPEAKER]
+        clips = [clip for clip in clips if clip.speaker != digits.VALID_SPEAKER]
+    else:  # digits are under another licence
+        clips = [clip for clip in clips if clip.source != "fsdd"]
     run = Run(recipe, folder)
     hours = sum(clip.length for clip in clips) / RATE / 3600
     run.begin(f"{name}: {len(clips):,} clips, {hours:.1f} hours", checkpoint)

@@ -7,12 +7,25 @@ from typing import Any
 
 from recipes.run import learning_curve, read_run, training_record
 
-GOLDEN_INPUTS: tuple[tuple[Any, dict[str, Any]], ...] = (
-    ("tests/data/speech/2277-149874-0011.mp3", {}),
-    ("tests/data/speech/2902-9008-0008.mp3", {}),
-    ("tests/data/speech/so-024380247.opus", {}),
-    ("tests/data/speech/pv-08b22cb8.opus", {"lm_weight": 0.5}),
+_CLIPS = "tests/data/speech"
+_READ = (
+    (f"{_CLIPS}/2277-149874-0011.mp3", {}),
+    (f"{_CLIPS}/2902-9008-0008.mp3", {}),
+    (f"{_CLIPS}/so-024380247.opus", {}),
+    (f"{_CLIPS}/pv-08b22cb8.opus", {"lm_weight": 0.5}),
 )
+_GOLDEN_INPUTS: dict[str, tuple[tuple[Any, dict[str, Any]], ...]] = {
+    "deepspeech-small": _READ,
+    "deepspeech-streaming": _READ,
+    "deepspeech-commands": (
+        (f"{_CLIPS}/pv-08b22cb8.opus", {}),
+        (f"{_CLIPS}/pv-08b22cb8.opus", {"grammar": ()}),
+    ),
+    "deepspeech-digits": (
+        (f"{_CLIPS}/fsdd-yweweler-3-1-4.opus", {}),
+        (f"{_CLIPS}/fsdd-yweweler-7-05.opus", {}),
+    ),
+}
 
 _LIBRISPEECH = {
     "name": "LibriSpeech (parts of dev-clean and train-clean-100)",
@@ -53,7 +66,30 @@ _FLITE = {
     "url": "http://www.festvox.org/flite/",
     "size": "5 hours",
 }
-_DATA = {"deepspeech-small": (_LIBRISPEECH, _SPEECHOCEAN, _COMMANDS, _PIPER, _FLITE)}
+_FSDD = {
+    "name": "Free Spoken Digit Dataset (FSDD), three speakers; also joined to strings",
+    "licence": "CC BY-SA 4.0",
+    "citation": "Jackson, Souza, Flaks, Pan, Nicolas and Thite, Free Spoken Digit Dataset, 2018, "
+    "zenodo.org/badge/latestdoi/61622039.",
+    "url": "https://github.com/Jakobovski/free-spoken-digit-dataset",
+    "size": "0.2 hours",
+}
+_SPEECH = (_LIBRISPEECH, _SPEECHOCEAN, _COMMANDS, _PIPER, _FLITE)
+
+
+def _and_more(kind: str) -> tuple[dict[str, str], ...]:
+    """The speech, with an hour by each of the voices that make it up."""
+    made_up = (_PIPER, _FLITE)
+    more = ({**data, "size": f"{data['size']}, and 1 hour of {kind}"} for data in made_up)
+    return (_LIBRISPEECH, _SPEECHOCEAN, _COMMANDS, *more)
+
+
+_DATA = {
+    "deepspeech-small": _SPEECH,
+    "deepspeech-streaming": _SPEECH,
+    "deepspeech-commands": _and_more("commands"),
+    "deepspeech-digits": (*_and_more("digits"), _FSDD),
+}
 _PAPERS = (
     "Amodei et al., Deep Speech 2: End-to-End Speech Recognition in English and Mandarin, 2015, "
     "arXiv 1512.02595",
@@ -62,8 +98,14 @@ _PAPERS = (
 _SUMMARIES = {
     "deepspeech-small": "English speech to text: Deep Speech 2 (2015), convolutions and three "
     "bidirectional LSTMs, with a character language model",
+    "deepspeech-streaming": "English speech to text while it is spoken: Deep Speech 2's real-time "
+    "form, four forward LSTMs that look half a second ahead, with a character language model",
+    "deepspeech-commands": "Coffee orders, as they are spoken, and their slots: the streaming "
+    "network with a grammar",
+    "deepspeech-digits": "Digits in a row, as they are spoken: the streaming network with a "
+    "grammar",
 }
-_LIMITS = (
+_OPEN_LIMITS = (
     "Read English by adults, close to the microphone. It was trained on 8 hours of real speech, "
     "where today's systems have thousands: expect wrong words in every sentence.",
     "Strong accents and children's voices are recognised badly, as the figures on speechocean762 "
@@ -73,6 +115,28 @@ _LIMITS = (
     "Rare words and names are spelled by sound: name them as `hot_words`.",
     "Nothing that harms anyone when a word is wrong: no transcripts for courts or medicine.",
 )
+_CLOSED_LIMITS = (
+    "Whatever is said comes out as a sentence of the grammar, or as nothing: a low `confidence` of "
+    "the words is the only sign that it was something else.",
+    "`grammar=()` switches the grammar off; what is written then is for looking, not for use: "
+    "there is no language model.",
+)
+_LIMITS = {
+    "deepspeech-small": _OPEN_LIMITS,
+    "deepspeech-streaming": _OPEN_LIMITS,
+    "deepspeech-commands": (
+        "Orders of coffee, in the words of its grammar, close to the microphone.",
+        *_CLOSED_LIMITS,
+        "Other commands: give `grammar` and `slots` of your own to deepspeech-small or "
+        "deepspeech-streaming, or `fit` this one on recordings of them.",
+    ),
+    "deepspeech-digits": (
+        "One to ten English digits, close to the microphone; the real ones that it has heard were "
+        "spoken one by one by three men.",
+        *_CLOSED_LIMITS,
+        "The weights are CC BY-SA 4.0, as FSDD is: what is made of them has to be shared alike.",
+    ),
+}
 _NOTES: dict[str, tuple[str, ...]] = {
     "deepspeech-small": (
         "Trained from the start on 22 hours: 8 of real speech and 14 that piper and flite spoke. A "
@@ -94,6 +158,11 @@ _NOTES: dict[str, tuple[str, ...]] = {
 }
 
 
+def golden_inputs(name: str) -> tuple[tuple[Any, dict[str, Any]], ...]:
+    """What an entry's golden outputs are of, with options."""
+    return _GOLDEN_INPUTS[name]
+
+
 def description(name: str) -> dict[str, Any]:
     """Task, summary, licence, data, limits and papers of an entry."""
     from rnnzoo.manifest import DataRecord
@@ -101,9 +170,9 @@ def description(name: str) -> dict[str, Any]:
     return {
         "task": "automatic-speech-recognition",
         "summary": _SUMMARIES[name],
-        "licence": "CC BY 4.0",
+        "licence": "CC BY-SA 4.0" if name == "deepspeech-digits" else "CC BY 4.0",
         "data": tuple(DataRecord(**fields) for fields in _DATA[name]),
-        "limits": _LIMITS,
+        "limits": _LIMITS[name],
         "papers": _PAPERS,
         "languages": ("en",),
         "notes": _NOTES.get(name, ()),
@@ -112,19 +181,30 @@ def description(name: str) -> dict[str, Any]:
 
 def headline(figures: dict[tuple[str, str, str], float]) -> str:
     """The README's figures, of records by data, split and metric."""
-    if ("LibriSpeech", "test", "WER") not in figures:
-        return ""
-    return (
-        f"WER {figures['LibriSpeech', 'test', 'WER']:.1f} % (LibriSpeech test), "
-        f"{figures['speechocean762', 'test', 'WER']:.1f} % (speechocean762 test, strong accents)"
-    )
+    for kinds, text in (
+        (
+            (("LibriSpeech", "test", "WER"), ("speechocean762", "test", "WER")),
+            "WER {:.1f} % (LibriSpeech test), {:.1f} % (speechocean762 test, strong accents)",
+        ),
+        (
+            (("coffee commands", "test", "WER"), ("coffee commands", "test", "slots right")),
+            "WER {:.1f} %, {:.1f} % of the slots right (coffee orders of unseen speakers)",
+        ),
+        (
+            (("FSDD", "test", "WER"), ("FSDD, 2 to 7 joined", "test", "WER")),
+            "WER {:.1f} % (an unseen speaker's single digits), {:.1f} % (joined)",
+        ),
+    ):
+        if all(kind in figures for kind in kinds):
+            return text.format(*(figures[kind] for kind in kinds))
+    return ""
 
 
 def task_of_runs(runs: list[Path]) -> tuple[Any, list[dict[str, Any]]]:
     """The recognizer with a run's averaged weights and its language model, or the grammar of the
     commands, and the run's record."""
-    from recipes.coffee import GRAMMAR, SLOTS
     from recipes.deepspeech import LANGUAGE_MODEL
+    from recipes.vocabularies import VOCABULARIES
     from rnnzoo.ctc import NGram
     from rnnzoo.deepspeech import (
         DecodingOptions,
@@ -136,8 +216,9 @@ def task_of_runs(runs: list[Path]) -> tuple[Any, list[dict[str, Any]]]:
 
     (run,) = runs
     record, weights = read_run(run)
-    if record["recipe"]["data"] == "commands":
-        preprocessor = SpeechPreprocessor(PreprocessorConfig(grammar=GRAMMAR, slots=SLOTS))
+    if closed := VOCABULARIES.get(record["recipe"]["data"]):
+        language = PreprocessorConfig(grammar=closed.grammar, slots=closed.slots)
+        preprocessor = SpeechPreprocessor(language)
     else:
         preprocessor = SpeechPreprocessor(
             PreprocessorConfig(language_model=LANGUAGE_MODEL),

@@ -2,7 +2,9 @@
 
 `valid` and `test` are LibriSpeech and speechocean762, each decoded in three ways and listed by
 speaker; `commands-valid` and `commands-test` are the coffee commands with the slots that were
-meant; `digits` are FSDD's of its test speaker, whom no entry has heard. `...-beside-others` puts
+meant; `digits` are FSDD's of its test speaker, whom no entry has heard, one by one and joined to
+strings, `digits-valid` those of the training part's speaker that is kept for tuning. `latency` is
+for networks that stream: how long after a word's end it is told. `...-beside-others` puts
 pocketsphinx and Whisper tiny.en (faster-whisper) next to the recognizer on the same test clips, in
 turn in one run, with the real-time factor of each. There, what was said and what was heard are
 normalised as Whisper's authors do, for every system: "12", "twelve", "Mr." and "mister" are one.
@@ -10,7 +12,9 @@ normalised as Whisper's authors do, for every system: "12", "twelve", "Mr." and 
 
 from __future__ import annotations
 
+import csv
 import functools
+import gzip
 import importlib.metadata
 import importlib.resources
 import json
@@ -23,6 +27,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from recipes import digits
 from recipes.coffee import GRAMMAR, SLOTS
 from recipes.speech_data import RATE, read_clips, read_rows
 
@@ -32,6 +37,8 @@ SETS = (
     "commands-valid",
     "commands-test",
     "digits",
+    "digits-valid",
+    "latency",
     "librispeech-beside-others",
     "speechocean-beside-others",
     "commands-beside-others",
@@ -40,49 +47,118 @@ _SOURCES = {
     "librispeech": "LibriSpeech",
     "speechocean": "speechocean762",
     "commands": "coffee commands",
-    "digits_fsdd": "FSDD",
 }
 WAYS: dict[str, dict[str, Any]] = {
     "greedy": {"beam_size": 1},
     "beam": {"lm_weight": 0.0, "word_bonus": 0.0},
     "beam with language model": {},
 }
-_DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+_STRINGS = 200  # of digits, of a speaker
+_PIECE_SECONDS = 0.1
 _DRAWS = 10_000
 
 Record = dict[str, Any]
 
 
 class Spoken(NamedTuple):
-    """A clip: samples at 16 kHz, what is said, by whom, and the slots that were meant."""
+    """A clip: samples at 16 kHz, what is said, by whom, the slots that were meant, and when each
+    word ends, in seconds, where that is known."""
 
     samples: np.ndarray
     transcript: str
     speaker: str
     slots: dict[str, str]
+    ends: tuple[float, ...] = ()
 
 
 def read_set(data: Path, name: str, limit: int | None) -> list[tuple[str, str, list[Spoken]]]:
     """The parts of an evaluation set: (data name, split, clips)."""
+    if name.startswith("digits"):
+        return _digits(data, name, limit)
     split = "valid" if name.endswith("valid") else "test"
-    begin = name.split("-")[0]
-    both = ["librispeech", "speechocean"]
-    kinds = both if name in ("valid", "test") else [k for k in _SOURCES if k.startswith(begin)]
+    kinds = {
+        "valid": ["librispeech", "speechocean"],
+        "test": ["librispeech", "speechocean"],
+        "latency": ["librispeech"],
+    }.get(name) or [name.split("-")[0]]
+    ends = word_ends(data) if name == "latency" else {}
     parts = []
     for kind in kinds:
         rows = [r for r in read_rows(data) if r["path"].startswith(f"{kind}_{split}/")]
         clips = [
-            Spoken(samples, row["transcript"], row["speaker"], noted_slots(row["note"]))
+            Spoken(
+                samples,
+                row["transcript"],
+                row["speaker"],
+                noted_slots(row["note"]),
+                ends.get(row["path"], ()),
+            )
             for row, samples in read_clips(data, rows[:limit])
         ]
         parts.append((_SOURCES[kind], split, clips))
     return parts
 
 
+def _digits(data: Path, name: str, limit: int | None) -> list[tuple[str, str, list[Spoken]]]:
+    """Single digits of a speaker, and strings joined of them."""
+    split = "valid" if name == "digits-valid" else "test"
+    rows = [row for row in read_rows(data) if row["path"].startswith("digits_fsdd_")]
+    if split == "test":
+        rows = [row for row in rows if row["split"] == "test"]
+    else:
+        rows = [row for row in rows if row["speaker"] == digits.VALID_SPEAKER]
+    single = [
+        Spoken(samples, row["transcript"], row["speaker"], {})
+        for row, samples in read_clips(data, rows[:limit])
+    ]
+    rng, own = np.random.default_rng(1), [(clip.transcript, clip.samples) for clip in single]
+    strings = []
+    for _ in range(min(_STRINGS, limit or _STRINGS)):
+        said, samples = digits.joined(own, rng)
+        strings.append(Spoken(samples, said, single[0].speaker, {}))
+    return [("FSDD", split, single), ("FSDD, 2 to 7 joined", split, strings)]
+
+
+def word_ends(data: Path) -> dict[str, tuple[float, ...]]:
+    """When each word of a clip ends, in seconds, by forced alignment."""
+    with gzip.open(data / "word_times.tsv.gz", "rt", encoding="utf-8", newline="") as lines:
+        _, *rows = csv.reader(lines, delimiter="\t")
+    return {path: tuple(map(float, words.split()[2::3])) for path, words in rows}
+
+
 def noted_slots(note: str) -> dict[str, str]:
     """The publisher's label in the table's note: `slots={...}`."""
     found = re.search(r"slots=(\{.*?\})", note)
     return json.loads(found[1]) if found else {}
+
+
+class Live(NamedTuple):
+    """How a stream went: the last text, the seconds that each piece took, and (time, words) as
+    they were told, in seconds of the sound."""
+
+    text: str
+    taken: np.ndarray
+    told: list[tuple[float, list[str]]]
+
+
+def word_delays(clip: Spoken, live: Live) -> np.ndarray:
+    """[words, 2] Of the words that are right in the end: the seconds from the word's end until it
+    was first told in its place, and until it was told to stay."""
+    import jiwer
+
+    found = jiwer.process_words(clip.transcript, live.text)
+    delays = []
+    for chunk in found.alignments[0]:
+        if chunk.type != "equal":
+            continue
+        for n in range(chunk.ref_end_idx - chunk.ref_start_idx):
+            end, place = clip.ends[chunk.ref_start_idx + n], chunk.hyp_start_idx + n
+            word = live.text.split()[place]
+            right = [words[place : place + 1] == [word] for _, words in live.told]
+            first = right.index(True)
+            stays = len(right) - right[::-1].index(False) if False in right else 0
+            delays.append([live.told[first][0] - end, live.told[stays][0] - end])
+    return np.array(delays).reshape(-1, 2)
 
 
 def errors(truth: str, said: str) -> np.ndarray:
@@ -143,8 +219,12 @@ class Measure:
             yield beside_others(clips, functools.partial(self.transcribe, **closed)), []
         elif name.startswith("commands"):
             yield from self._closed(clips, {"grammar": GRAMMAR, "slots": SLOTS})
-        elif name == "digits":
-            yield from self._closed(clips, {"grammar": _DIGITS})
+        elif name.startswith("digits"):
+            one = all(" " not in clip.transcript for clip in clips)
+            grammar = digits.DIGITS if one else digits.GRAMMAR
+            yield from self._closed(clips, {"grammar": grammar, "slots": digits.SLOTS})
+        elif name == "latency":
+            yield from self._latency(clips)
         else:
             yield from self._open(clips)
 
@@ -176,6 +256,50 @@ class Measure:
         rows = np.array([clip.speaker for clip in clips])
         by_speaker = {speaker: counts[used][rows == speaker] for speaker in speakers}
         yield _table("error rates in percent, by speaker", "speaker", by_speaker), []
+
+    def _latency(self, clips: list[Spoken]) -> Iterator[tuple[Record, list[str]]]:
+        """How long a piece of sound takes, and how long after its end a word is told."""
+        whole = self.transcribe(clips)
+        self._live(clips[0])  # what is done once is not counted
+        live = [self._live(clip) for clip in clips]
+        same = sum(found.text == text for found, text in zip(live, whole, strict=True))
+        taken = 1000 * np.concatenate([found.taken for found in live])
+        told = [word_delays(clip, found) for clip, found in zip(clips, live, strict=True)]
+        first, stays = 1000 * np.concatenate(told).T
+        kinds = {
+            "taking in a piece and telling the text": taken,
+            "from a word's end until it is told": first,
+            "from a word's end until it is told and stays": stays,
+        }
+        signature = f"pieces of {1000 * _PIECE_SECONDS:.0f} ms, {os.cpu_count()} cores"
+        cells = [
+            [kind, len(all_), *(round(float(x)) for x in np.percentile(all_, [50, 90, 99]))]
+            for kind, all_ in kinds.items()
+        ]
+        for metric, value, rows, kind in (
+            ("median latency of a word, ms", np.median(first), len(first), signature),
+            ("streams that say what predict says", 100 * same / len(clips), len(clips), "percent"),
+        ):
+            record = {"metric": metric, "value": round(float(value), 1), "rows": rows}
+            yield {**record, "signature": kind}, []
+        columns = ["milliseconds", "count", "median", "90 %", "99 %"]
+        yield {"title": f"latency, {signature}", "columns": columns, "cells": cells}, []
+
+    def _live(self, clip: Spoken) -> Live:
+        """A clip in pieces, with what is told after each."""
+        size, taken, told = int(_PIECE_SECONDS * RATE), [], []
+        stream = self.task.stream(**self.options)
+        for begin in range(0, len(clip.samples), size):
+            now = time.perf_counter()
+            stream.feed(clip.samples[begin : begin + size])
+            text = stream.partial()
+            taken.append(time.perf_counter() - now)
+            heard = min(begin + size, len(clip.samples)) / RATE
+            told.append((heard + taken[-1], text.split()))
+        now = time.perf_counter()
+        text = stream.finish().text
+        told.append((told[-1][0] + time.perf_counter() - now, text.split()))
+        return Live(text, np.array(taken), told)
 
     def _closed(self, clips: list[Spoken], language: Record) -> Iterator[tuple[Record, list[str]]]:
         """Error rates with a grammar, and how many slots are right."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from recipes.run import read_run, training_record
 
-GOLDEN_INPUTS: tuple[tuple[str, dict[str, Any]], ...] = (
+_GOLDEN_INPUTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("Where is the station?", {}),
     ("I love you.", {}),
     ("Thank you very much.", {"num_hypotheses": 3}),
@@ -62,6 +62,11 @@ _SUMMARIES = {
     "seq2seq-en-fr-sutskever": "English to French without attention (Sutskever et al. 2014): "
     "stacked LSTMs, source reversed",
 }
+
+
+def golden_inputs(name: str) -> tuple[tuple[Any, dict[str, Any]], ...]:
+    """What an entry's golden outputs are of, with options."""
+    return _GOLDEN_INPUTS
 
 
 def description(name: str) -> dict[str, Any]:
