@@ -16,7 +16,7 @@ import keras
 import tensorflow as tf
 
 
-def _gates(z: tf.Tensor, c: tf.Tensor) -> tuple[tf.Tensor, ...]:
+def gates(z: tf.Tensor, c: tf.Tensor) -> tuple[tf.Tensor, ...]:
     """Gates i, f, g, o, the new cell state and its tanh from pre-activations (float32)."""
     i, f, g, o = tf.split(tf.cast(z, tf.float32), 4, axis=-1)
     i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
@@ -32,21 +32,21 @@ def _forward(
 
     def body(t: Any, h: Any, c: Any, *stores: Any) -> tuple[Any, ...]:
         mask = keep[t]
-        i, f, g, o, c_new, tanh_c = _gates(z[t] + tf.matmul(h, u), c)
+        i, f, g, o, c_new, tanh_c = gates(z[t] + tf.matmul(h, u), c)
         c_new = mask * c_new + (1.0 - mask) * c
         h = tf.cast(mask * (o * tanh_c) + (1.0 - mask) * tf.cast(h, tf.float32), dtype)
         values = (h, c_new, tf.cast(tf.concat([i, f, g, o], -1), dtype))
         written = (s.write(t, value) for s, value in zip(stores, values, strict=False))
         return (t + 1, h, c_new, *written)
 
-    stores = [_store(steps, units, dtype)]
+    stores = [step_store(steps, units, dtype)]
     if for_gradient:
-        stores += [_store(steps, units, tf.float32), _store(steps, 4 * units, dtype)]
+        stores += [step_store(steps, units, tf.float32), step_store(steps, 4 * units, dtype)]
     _, _, c_last, *stores = tf.while_loop(lambda t, *_: t < steps, body, (0, h0, c0, *stores))
     return (c_last, *(s.stack() for s in stores))
 
 
-def _store(steps: Any, width: int, dtype: tf.DType) -> tf.TensorArray:
+def step_store(steps: Any, width: int, dtype: tf.DType) -> tf.TensorArray:
     return tf.TensorArray(dtype, steps, element_shape=[None, width])
 
 
@@ -131,7 +131,7 @@ def _recurrence_with_gradient(
         _, dh0, dc0, dzs = tf.while_loop(
             lambda t, *_: t >= 0,
             backward,
-            (steps - 1, tf.zeros_like(c_last), d_c_last, _store(steps, 4 * units, dtype)),
+            (steps - 1, tf.zeros_like(c_last), d_c_last, step_store(steps, 4 * units, dtype)),
         )
         dz = dzs.stack()
         du = tf.matmul(
