@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 from recipes import deepspeech, digits
+from recipes.run import ahead
 from recipes.speech_data import RATE, Clip, Corpus
 
 from rnnzoo.ctc import Grammar
@@ -116,7 +117,7 @@ def test_batches_are_of_like_length_and_go_on_where_they_stopped(corpus):
 
 def test_batches_made_ahead_are_those_made_in_turn():
     calls = [(n,) for n in range(9)]
-    assert list(deepspeech.ahead(lambda n: n * n, iter(calls))) == [n * n for n in range(9)]
+    assert list(ahead(lambda n: n * n, iter(calls))) == [n * n for n in range(9)]
 
 
 def test_two_runs_of_a_seed_are_one_and_a_stop_changes_nothing(corpus, tmp_path):

@@ -313,7 +313,7 @@ class WindowLSTM(keras.layers.Layer):
             tf.zeros([batch, self.num_windows]),
         )
 
-    def _weights(self) -> tuple[tf.Tensor, ...]:
+    def _products(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         dtype = self.compute_dtype
         recurrent = [
             tf.cast(tf.convert_to_tensor(weight), dtype)
@@ -341,14 +341,14 @@ class WindowLSTM(keras.layers.Layer):
             state = self.initial_state(tf.shape(x)[0], text.shape[-1])
         z = tf.transpose(self._project(x), [1, 0, 2])
         h, w, phi, last = window_recurrence(
-            z, WindowState(*state), text, *self._weights(), training=bool(training)
+            z, WindowState(*state), text, *self._products(), training=bool(training)
         )
         return (*(tf.transpose(out, [1, 0, 2]) for out in (h, w, phi)), last)
 
     def step(self, x: Any, text: Any, state: WindowState) -> tuple[WindowState, Any]:
         """One step for x [batch, features]: the state after it and phi [batch, width]."""
         text = tf.cast(text, self.compute_dtype)
-        return window_step(self._project(x), WindowState(*state), text, *self._weights())
+        return window_step(self._project(x), WindowState(*state), text, *self._products())
 
     def compute_output_spec(
         self, x: Any, text: Any, state: Any = None, training: bool = False

@@ -7,7 +7,6 @@ them by length into batches, and begins with the shortest (SortaGrad, Amodei et 
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import gzip
 import itertools
@@ -19,7 +18,7 @@ import numpy as np
 
 from recipes import digits
 from recipes.run import Run as BaseRun
-from recipes.run import learning_rate
+from recipes.run import ahead, learning_rate
 from recipes.speech_data import (
     ENGINES,
     RATE,
@@ -195,19 +194,6 @@ def make_batch(
         chunks.append(changed(sound(clip), rng, speed, other))
     samples, lengths = preprocessor.pad(chunks)
     return (samples, lengths, *preprocessor.pad_text([clip.transcript for clip in clips]))
-
-
-def ahead(make: Callable[..., Batch], calls: Iterator[tuple[Any, ...]]) -> Iterator[Batch]:
-    """Batches made in the background, a few ahead."""
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        waiting = [pool.submit(make, *call) for call in itertools.islice(calls, 4)]
-        try:
-            while waiting:
-                batch = waiting.pop(0).result()
-                waiting += [pool.submit(make, *call) for call in itertools.islice(calls, 1)]
-                yield batch
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 class Run(BaseRun):

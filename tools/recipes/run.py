@@ -7,8 +7,10 @@ on from it.
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import dataclasses
+import itertools
 import json
 import math
 import os
@@ -23,6 +25,19 @@ import numpy as np
 
 SAVE_SECONDS = 180
 _FIXED = {"network", "data", "fold", "seed"}
+
+
+def ahead(make: Callable[..., Any], calls: Iterator[tuple[Any, ...]]) -> Iterator[Any]:
+    """Batches made in the background, a few ahead."""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = [pool.submit(make, *call) for call in itertools.islice(calls, 4)]
+        try:
+            while waiting:
+                batch = waiting.pop(0).result()
+                waiting += [pool.submit(make, *call) for call in itertools.islice(calls, 1)]
+                yield batch
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def learning_rate(recipe: Any, step: int) -> float:
