@@ -110,6 +110,14 @@ def test_company_and_order_change_nothing(sample):
     np.testing.assert_allclose(back[2].points, together[0].points, atol=1e-5)
 
 
+@pytest.mark.parametrize("at_once", [1, 7, 1000])
+def test_a_stream_gives_the_same_ink(sample, at_once):
+    for text, prime in zip(TEXTS, [PRIME, Prime(np.zeros((0, 3), "f4"), ()), PRIME], strict=True):
+        (line,) = sample([text], OPTIONS, [prime], [(4,)])
+        points = list(sample.stream(text, OPTIONS, prime, (4,), at_once))
+        np.testing.assert_allclose(np.array(points), line.points, atol=1e-5)
+
+
 def test_a_seed_gives_the_same_ink_and_another_another(sample):
     one, same, other = (
         sample([TEXTS[0]], dataclasses.replace(OPTIONS, seed=seed))[0].points for seed in (1, 1, 2)

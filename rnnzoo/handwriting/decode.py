@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -17,7 +17,6 @@ import numpy as np
 import tensorflow as tf
 
 from rnnzoo.config import check_range, check_types
-from rnnzoo.handwriting.network import WriterState
 from rnnzoo.layers.mixture_density import mixture_of
 
 _DRAWS = 4  # of a point: component, pen, and two normal numbers
@@ -71,6 +70,63 @@ class Sampled(NamedTuple):
     finished: bool
 
 
+class _Asked(NamedTuple):
+    """What is asked of the graph, as arrays; `steps` is enough for all lines."""
+
+    characters: np.ndarray
+    lengths: np.ndarray
+    forced: np.ndarray
+    leads: np.ndarray
+    draws: np.ndarray
+    bounds: np.ndarray
+    bias: np.float32
+    steps: int
+
+
+class _Loop(NamedTuple):
+    """Where the graph is: the number of the point, and of each line the point, whether it is done,
+    its count of new points, whether the window ended it, and the network's state, flat."""
+
+    t: Any
+    point: Any
+    done: Any
+    counts: Any
+    finished: Any
+    state: tuple[Any, ...]
+
+
+def _asked(
+    texts: Sequence[Sequence[int]],
+    options: SamplingOptions,
+    primes: Sequence[Prime],
+    seeds: Sequence[Sequence[int]],
+) -> _Asked:
+    """Texts, primes and draws of lines, padded."""
+    bounds = [int(options.max_points_per_character * len(text)) + 50 for text in texts]
+    leads = [len(prime.points) for prime in primes]
+    whole = [(*prime.characters, *text) for prime, text in zip(primes, texts, strict=True)]
+    characters = np.zeros((len(texts), 1 + max(map(len, whole))), np.int32)
+    forced = np.zeros((len(texts), 1 + max(leads), 3), np.float32)
+    forced[:, 0, 2] = 1.0  # before a line the pen is up
+    draws = np.zeros((len(texts), max(bounds), _DRAWS), np.float32)
+    for row, (text, prime) in enumerate(zip(whole, primes, strict=True)):
+        characters[row, : len(text)] = text
+        forced[row, 1 : 1 + len(prime.points)] = prime.points
+        rng = np.random.default_rng([options.seed, *seeds[row]])
+        draws[row, : bounds[row], :2] = rng.random((bounds[row], 2), np.float32)
+        draws[row, : bounds[row], 2:] = rng.standard_normal((bounds[row], 2), np.float32)
+    return _Asked(
+        characters,
+        np.array([len(text) for text in whole], np.int32),
+        forced,
+        np.array(leads, np.int32),
+        draws,
+        np.array(bounds, np.int32),
+        np.float32(options.bias),
+        max(lead + bound for lead, bound in zip(leads, bounds, strict=True)),
+    )
+
+
 class InkSampler:
     """Samples lines with one network; compiled once.
 
@@ -115,65 +171,80 @@ class InkSampler:
             return []
         primes = primes or [NO_PRIME] * len(texts)
         seeds = seeds or [()] * len(texts)
-        bounds = [int(options.max_points_per_character * len(text)) + 50 for text in texts]
-        leads = [len(prime.points) for prime in primes]
-        whole = [(*p.characters, *text) for p, text in zip(primes, texts, strict=True)]
-        characters = np.zeros((len(texts), 1 + max(map(len, whole))), np.int32)
-        forced = np.zeros((len(texts), 1 + max(leads), 3), np.float32)
-        forced[:, 0, 2] = 1.0  # before a line the pen is up
-        draws = np.zeros((len(texts), max(bounds), _DRAWS), np.float32)
-        for row, (text, prime) in enumerate(zip(whole, primes, strict=True)):
-            characters[row, : len(text)] = text
-            forced[row, 1 : 1 + len(prime.points)] = prime.points
-            rng = np.random.default_rng([options.seed, *seeds[row]])
-            draws[row, : bounds[row], :2] = rng.random((bounds[row], 2), np.float32)
-            draws[row, : bounds[row], 2:] = rng.standard_normal((bounds[row], 2), np.float32)
-        found = self._compiled()(
-            *map(
-                tf.constant,
-                (
-                    characters,
-                    np.array([len(text) for text in whole], np.int32),
-                    forced,
-                    np.array(leads, np.int32),
-                    draws,
-                    np.array(bounds, np.int32),
-                    np.float32(options.bias),
-                ),
-            )
-        )
-        points, phi, counts, finished = (tensor.numpy() for tensor in found)
-        return [
-            Sampled(
-                points[row, leads[row] : leads[row] + counts[row]],
-                phi[
-                    row,
-                    leads[row] : leads[row] + counts[row],
-                    len(primes[row].characters) : len(whole[row]),
-                ],
-                bool(finished[row]),
-            )
-            for row in range(len(texts))
-        ]
+        asked = _asked(texts, options, primes, seeds)
+        loop, points, phi = self._go_on(asked, asked.steps, self._begin(asked))
+        counts, finished = loop.counts.numpy(), loop.finished.numpy()
+        found = []
+        for row, (text, prime) in enumerate(zip(texts, primes, strict=True)):
+            lead, behind = len(prime.points), len(prime.characters)
+            own = slice(lead, lead + counts[row])
+            looked = phi[row, own, behind : behind + len(text)]
+            found.append(Sampled(points[row, own], looked, bool(finished[row])))
+        return found
+
+    def stream(
+        self,
+        text: Sequence[int],
+        options: SamplingOptions,
+        prime: Prime = NO_PRIME,
+        seed: Sequence[int] = (),
+        at_once: int = 16,
+    ) -> Iterator[np.ndarray]:
+        """The points [3] of one line as they come, `at_once` computed at a time; the same as those
+        of a call."""
+        asked = _asked([text], options, [prime], [seed])
+        loop, lead = self._begin(asked), len(prime.points)
+        if lead:
+            loop, *_ = self._go_on(asked, lead, loop)
+        told = 0
+        while not loop.done.numpy().all():
+            loop, points, _ = self._go_on(asked, int(loop.t) + at_once, loop)
+            new = int(loop.counts[0]) - told
+            told += new
+            yield from points[0, :new]
+
+    def _begin(self, asked: _Asked) -> _Loop:
+        batch = len(asked.characters)
+        nothing = tf.zeros([batch], tf.bool)
+        state = tuple(tf.nest.flatten(self._writer.initial_state(batch)))
+        counts = tf.zeros([batch], tf.int32)
+        return _Loop(tf.constant(0), asked.forced[:, 0], nothing, counts, nothing, state)
+
+    def _go_on(
+        self, asked: _Asked, until: int, loop: _Loop
+    ) -> tuple[_Loop, np.ndarray, np.ndarray]:
+        """The loop at point `until`, or where all lines are done; points and phi since `loop`."""
+        arguments = (*asked[:-1], np.int32(until), *loop[:-1], *loop.state)
+        points, phi, *after = self._compiled()(*map(tf.convert_to_tensor, arguments))
+        return _Loop(*after[:5], tuple(after[5:])), points.numpy(), phi.numpy()
 
     def _compiled(self) -> Any:
         with self._lock:
             if self._graph is None:
-                whole, numbers = tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.float32)
+                whole, lines = tf.TensorSpec([], tf.int32), tf.TensorSpec([None], tf.int32)
+                truths = tf.TensorSpec([None], tf.bool)
+                state = tf.nest.flatten(self._writer.initial_state(1))
                 signature = [
                     tf.TensorSpec([None, None], tf.int32),
-                    whole,
+                    lines,
                     tf.TensorSpec([None, None, 3], tf.float32),
-                    whole,
+                    lines,
                     tf.TensorSpec([None, None, _DRAWS], tf.float32),
+                    lines,
+                    tf.TensorSpec([], tf.float32),
                     whole,
-                    numbers,
+                    whole,
+                    tf.TensorSpec([None, 3], tf.float32),
+                    truths,
+                    lines,
+                    truths,
+                    *(tf.TensorSpec([None, part.shape[1]], part.dtype) for part in state),
                 ]
-                function = tf.function(self._sample, input_signature=signature, autograph=False)
+                function = tf.function(self._run, input_signature=signature, autograph=False)
                 self._graph = function.get_concrete_function()
             return self._graph
 
-    def _sample(
+    def _run(
         self,
         characters: Any,
         lengths: Any,
@@ -182,59 +253,53 @@ class InkSampler:
         draws: Any,
         bounds: Any,
         bias: Any,
+        until: Any,
+        *loop: Any,
     ) -> tuple[Any, ...]:
-        """Points [batch, time, 3] with the primes', phi, the counts of new points, and whether the
-        window ended each line."""
         text, width = self._writer.text(characters), tf.shape(characters)[1]
-        batch, lead = tf.shape(characters)[0], tf.shape(forced)[1] - 1
-        last = tf.reduce_max(leads + bounds)
+        last, rows = tf.shape(forced)[1] - 1, tf.range(tf.shape(characters)[0])
         behind = tf.one_hot(lengths, width)  # the place behind each text
         within = tf.sequence_mask(lengths, width, tf.float32)
-        rows = tf.range(batch)
+        shape = self._writer.initial_state(1)  # of the state
 
-        def body(
-            t: Any, point: Any, done: Any, counts: Any, finished: Any, points: Any, phis: Any,
-            *state: Any,
-        ) -> tuple[Any, ...]:  # fmt: skip
-            y, phi, after = self._writer.step(point, text, tf.nest.pack_sequence_as(start, state))
-            new = tf.maximum(0, t - leads)  # the number of the new point of each row
-            place = tf.stack([rows, tf.minimum(new, tf.shape(draws)[1] - 1)], -1)
-            drawn = self._point(y, tf.gather_nd(draws, place), bias)
-            primed = t < leads
-            point = tf.where(primed[:, None], forced[:, tf.minimum(t + 1, lead)], drawn)
+        def body(points: Any, phis: Any, *loop: Any) -> tuple[Any, ...]:
+            now = _Loop(*loop[:5], loop[5:])
+            state = tf.nest.pack_sequence_as(shape, now.state)
+            y, phi, after = self._writer.step(now.point, text, state)
+            new = tf.clip_by_value(now.t - leads, 0, tf.shape(draws)[1] - 1)
+            drawn = self._point(y, tf.gather_nd(draws, tf.stack([rows, new], -1)), bias)
+            primed = now.t < leads
+            point = tf.where(primed[:, None], forced[:, tf.minimum(now.t + 1, last)], drawn)
+            writes = ~primed & ~now.done
+            counts = now.counts + tf.cast(writes, tf.int32)
             past = tf.reduce_sum(phi * behind, -1) > tf.reduce_max(phi * within, -1)
-            writes = ~primed & ~done
-            counts += tf.cast(writes, tf.int32)
             over = writes & past  # section 5.3
-            finished = finished | over
-            done = done | over | (writes & (counts >= bounds))
-            points, phis = points.write(t, point), phis.write(t, phi)
-            return (t + 1, point, done, counts, finished, points, phis,
-                    *tf.nest.flatten(after))  # fmt: skip
+            done = now.done | over | (writes & (counts >= bounds))
+            place = now.t - loop_t
+            return (
+                points.write(place, point),
+                phis.write(place, phi),
+                now.t + 1,
+                point,
+                done,
+                counts,
+                now.finished | over,
+                *tf.nest.flatten(after),
+            )
 
-        start: WriterState = self._writer.initial_state(batch)
-        nothing = tf.zeros([batch], tf.bool)
-        _, _, _, counts, finished, points, phis, *_ = tf.while_loop(
-            lambda t, point, done, *_: (t < last) & ~tf.reduce_all(done),
+        loop_t = loop[0]
+        points, phis, *found = tf.while_loop(
+            lambda points, phis, t, point, done, *_: (t < until) & ~tf.reduce_all(done),
             body,
             (
-                0,
-                forced[:, 0],
-                nothing,
-                tf.zeros([batch], tf.int32),
-                nothing,
-                tf.TensorArray(tf.float32, last, element_shape=[None, 3]),
-                tf.TensorArray(tf.float32, last, element_shape=[None, None]),
-                *tf.nest.flatten(start),
+                tf.TensorArray(tf.float32, until - loop_t, element_shape=[None, 3]),
+                tf.TensorArray(tf.float32, until - loop_t, element_shape=[None, None]),
+                *loop,
             ),
         )
-        longest = tf.reduce_max(leads + counts)
-        return (
-            tf.transpose(points.stack()[:longest], [1, 0, 2]),
-            tf.transpose(phis.stack()[:longest], [1, 0, 2]),
-            counts,
-            finished,
-        )
+        steps = found[0] - loop_t
+        sampled = (tf.transpose(x.stack()[:steps], [1, 0, 2]) for x in (points, phis))
+        return (*sampled, *found)
 
     def _point(self, y: Any, draws: Any, bias: Any) -> Any:
         """A point [batch, 3] in x-heights, of y hat and draws [batch, 4]."""
