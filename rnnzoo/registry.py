@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _FAMILIES: dict[str, str | type] = {
     "deeploc": "rnnzoo.deeploc.task:ProteinLocalizer",
     "deepspeech": "rnnzoo.deepspeech.task:SpeechRecognizer",
+    "handwriting": "rnnzoo.handwriting.task:HandwritingWriter",
     "seq2seq": "rnnzoo.seq2seq.task:Seq2SeqTranslator",
 }
 

@@ -1,7 +1,7 @@
 """`rnnzoo predict`: options of the model, what to read, what to write.
 
 What a command reads follows from the model: lines of text (here), proteins
-(`rnnzoo.cli.proteins`) or sound (`rnnzoo.cli.sound`).
+(`rnnzoo.cli.proteins`), sound (`rnnzoo.cli.sound`) or text to be written (`rnnzoo.cli.ink`).
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from rnnzoo import registry
+from rnnzoo.cli.ink import predict_ink
 from rnnzoo.cli.options import located, model_options
 from rnnzoo.cli.proteins import predict_proteins
 from rnnzoo.cli.sound import predict_sound
-from rnnzoo.cli.terminal import quiet, read_standard_input, writer
+from rnnzoo.cli.terminal import quiet, read_texts, writer
 from rnnzoo.errors import InputError, MissingDependencyError
 
 _CHUNK = 256
@@ -35,6 +36,7 @@ def predict(options: argparse.Namespace) -> None:
     with quiet(options.verbose):
         model = registry.load(options.name, dtype=options.dtype, **located(options))
         by_kind = {
+            "ink": predict_ink,
             "lines": _predict_lines,
             "proteins": predict_proteins,
             "sound": predict_sound,
@@ -121,19 +123,8 @@ def _read_inputs(options: argparse.Namespace) -> tuple[list[str], bool]:
     if options.inputs:
         return options.inputs, False
     lines: list[str] = []
-    for name in options.input or ["-"]:
-        try:
-            raw = read_standard_input() if name == "-" else Path(name).read_bytes()
-            text = raw.decode("utf-8-sig")
-            lines += (
-                [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
-                if text
-                else []
-            )
-        except OSError as error:
-            raise InputError(f"cannot read {name}: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise InputError(
-                f"{name} is not UTF-8 text (byte {error.start}): convert it, for example with iconv"
-            ) from error
+    for text in read_texts(options.input or ["-"]):
+        if text:
+            whole = text.removesuffix("\n").split("\n")
+            lines += [line.removesuffix("\r") for line in whole]
     return lines, True

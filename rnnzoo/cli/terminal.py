@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, TextIO
 
@@ -32,6 +32,26 @@ def standard_input() -> IO[bytes]:
 def read_standard_input() -> bytes:
     """All of standard input."""
     return standard_input().read()
+
+
+def read_texts(names: Iterable[str]) -> Iterator[str]:
+    """The text of files, "-" being standard input.
+
+    Raises
+    ------
+    InputError
+        For a file that cannot be read or is not UTF-8.
+    """
+    for name in names:
+        try:
+            raw = read_standard_input() if name == "-" else Path(name).read_bytes()
+            yield raw.decode("utf-8-sig")
+        except OSError as error:
+            raise InputError(f"cannot read {name}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"{name} is not UTF-8 text (byte {error.start}): convert it, for example with iconv"
+            ) from error
 
 
 @contextlib.contextmanager

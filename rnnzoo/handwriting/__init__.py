@@ -2,16 +2,19 @@
 
 from rnnzoo.handwriting.decode import InkSampler, SamplingOptions
 from rnnzoo.handwriting.network import HandwritingConfig, build_network
-from rnnzoo.handwriting.preprocess import HandwritingPreprocessor, PreprocessorConfig
+from rnnzoo.handwriting.preprocess import HandwritingPreprocessor, PreprocessorConfig, Style
 from rnnzoo.handwriting.result import Handwriting, InkLine
+from rnnzoo.handwriting.task import HandwritingWriter
 
 __all__ = [
     "Handwriting",
     "HandwritingConfig",
     "HandwritingPreprocessor",
+    "HandwritingWriter",
     "InkLine",
     "InkSampler",
     "PreprocessorConfig",
     "SamplingOptions",
+    "Style",
     "build_network",
 ]

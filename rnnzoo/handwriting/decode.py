@@ -216,7 +216,7 @@ class InkSampler:
         """The loop at point `until`, or where all lines are done; points and phi since `loop`."""
         arguments = (*asked[:-1], np.int32(until), *loop[:-1], *loop.state)
         points, phi, *after = self._compiled()(*map(tf.convert_to_tensor, arguments))
-        return _Loop(*after[:5], tuple(after[5:])), points.numpy(), phi.numpy()
+        return _Loop._make([*after[:5], tuple(after[5:])]), points.numpy(), phi.numpy()
 
     def _compiled(self) -> Any:
         with self._lock:
@@ -263,7 +263,7 @@ class InkSampler:
         shape = self._writer.initial_state(1)  # of the state
 
         def body(points: Any, phis: Any, *loop: Any) -> tuple[Any, ...]:
-            now = _Loop(*loop[:5], loop[5:])
+            now = _Loop._make([*loop[:5], loop[5:]])
             state = tf.nest.pack_sequence_as(shape, now.state)
             y, phi, after = self._writer.step(now.point, text, state)
             new = tf.clip_by_value(now.t - leads, 0, tf.shape(draws)[1] - 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import textwrap
 import unicodedata
 from collections.abc import Sequence
@@ -10,8 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from rnnzoo.config import check_range, check_types
-from rnnzoo.errors import InputError
+from rnnzoo.errors import ConfigError, InputError
 
+_HUNDREDTHS = 100.0
 _ALIKE = {
     "\u2018": "'", "\u2019": "'", "\u201a": "'", "\u201c": '"', "\u201d": '"', "\u201e": '"',
     "\u00ab": '"', "\u00bb": '"', "\u2010": "-", "\u2011": "-", "\u2013": "-", "\u2014": "-",
@@ -31,6 +33,8 @@ class PreprocessorConfig:
         The characters in the order of their numbers, which begin with 1.
     line_characters : int
         Longer text is broken into lines of at most so many characters.
+    styles : str or None
+        The file of the checkpoint that holds its styles.
 
     Examples
     --------
@@ -41,12 +45,79 @@ class PreprocessorConfig:
 
     alphabet: str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,'\"?!-;:()"
     line_characters: int = 40
+    styles: str | None = None
 
     def __post_init__(self) -> None:
         check_types(self)
         check_range(self, line_characters=(1, 1000))
         if not self.alphabet or len(set(self.alphabet)) < len(self.alphabet):
             raise ValueError(f"alphabet must be characters, each once, got {self.alphabet!r:.80}")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Style:
+    """Ink that shows how a line shall look (section 5.5 of the paper: priming).
+
+    Attributes
+    ----------
+    text : str
+        What is written there, in characters of the alphabet.
+    points : np.ndarray
+        [time, 3], float32: offsets in x-heights, y up, the first from the baseline, and 1 where the
+        pen is lifted behind the point; about 13 points for a character.
+    name : str
+
+    Raises
+    ------
+    InputError
+        If the points are none.
+    """
+
+    text: str
+    points: np.ndarray
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        try:
+            points = np.asarray(self.points, np.float32)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"the points of a style must be numbers: {error}") from error
+        if points.ndim != 2 or points.shape[1] != 3 or not len(points):
+            raise InputError(f"the points of a style must be [time, 3], got {points.shape}")
+        if not np.isfinite(points).all() or np.abs(points[:, :2]).max() > 100:
+            raise InputError("the offsets of a style must be in x-heights, some -5 to 5")
+        object.__setattr__(self, "points", points)
+
+
+def read_styles(content: bytes, where: str) -> tuple[Style, ...]:
+    """The styles of a checkpoint's file.
+
+    Raises
+    ------
+    ConfigError
+        If it is no such file.
+    """
+    try:
+        found = []
+        for one in json.loads(content):
+            dx, dy, lifted = np.array(one["points"], float).T
+            points = np.stack([dx / _HUNDREDTHS, dy / _HUNDREDTHS, lifted], 1)
+            found.append(Style(one["text"], points, one["name"]))
+        return tuple(found)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ConfigError(f"{where} does not hold styles of handwriting: {error!r:.200}") from error
+
+
+def write_styles(styles: Sequence[Style]) -> bytes:
+    """What `read_styles` reads: points in whole hundredths of an x-height, so that nothing adds
+    up."""
+    whole = []
+    for style in styles:
+        places = np.round(np.cumsum(style.points[:, :2], 0, dtype=float) * _HUNDREDTHS)
+        offsets = np.diff(places, axis=0, prepend=0)
+        points = np.concatenate([offsets, style.points[:, 2:]], 1).astype(int).tolist()
+        whole.append({"name": style.name, "text": style.text, "points": points})
+    return (json.dumps(whole, separators=(",", ":")) + "\n").encode()
 
 
 class HandwritingPreprocessor:
@@ -58,6 +129,13 @@ class HandwritingPreprocessor:
     Parameters
     ----------
     config : PreprocessorConfig
+    styles : sequence of Style, optional
+        Those that `predict` knows by their number.
+
+    Raises
+    ------
+    ConfigError
+        If a style's text cannot be written.
 
     Examples
     --------
@@ -69,9 +147,12 @@ class HandwritingPreprocessor:
     ['one two', 'three']
     """
 
-    def __init__(self, config: PreprocessorConfig) -> None:
-        self.config = config
+    def __init__(self, config: PreprocessorConfig, styles: Sequence[Style] = ()) -> None:
+        self.config, self.styles = config, tuple(styles)
         self._numbers = {character: n for n, character in enumerate(config.alphabet, 1)}
+        for style in self.styles:
+            if not set(style.text) <= set(config.alphabet):
+                raise ConfigError(f"a style's text is not of the alphabet: {style.text!r:.60}")
 
     def written(self, text: str, skip_unknown: bool = False) -> str:
         """The text as it will be written, line breaks kept.
@@ -119,6 +200,26 @@ class HandwritingPreprocessor:
             whole = " ".join(line.split())
             broken += textwrap.wrap(whole, width or self.config.line_characters) or [""]
         return broken
+
+    def style(self, choice: int | Style) -> Style:
+        """A style by its number, or one of a person's own.
+
+        Raises
+        ------
+        InputError
+            For a number that there is not, and a text that cannot be written.
+        """
+        if isinstance(choice, Style):
+            return dataclasses.replace(choice, text=self.written(choice.text))
+        whole = isinstance(choice, (int, np.integer)) and not isinstance(choice, bool)
+        if not whole or not 0 <= choice < len(self.styles):
+            raise InputError(
+                f"style must be a number from 0 to {len(self.styles) - 1}, or a Style of your own, "
+                f"got {choice!r:.40}"
+                if self.styles
+                else f"this checkpoint has no styles: give a Style of your own, got {choice!r:.40}"
+            )
+        return self.styles[int(choice)]
 
     def numbers(self, text: str) -> list[int]:
         """The numbers of the characters of a line."""

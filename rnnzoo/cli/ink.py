@@ -1,0 +1,40 @@
+"""`rnnzoo predict` for models that write: text to a file of ink."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from rnnzoo.cli.terminal import read_texts, writer
+from rnnzoo.errors import InputError
+
+
+def predict_ink(
+    model: Any, choices: dict[str, Any], options: argparse.Namespace, messages: list[str]
+) -> Any:
+    """Write a text to the file that `--output` names, or as SVG to standard output; returns the
+    ink."""
+    if options.resume or options.skip_invalid:
+        name = "resume" if options.resume else "skip-invalid"
+        raise InputError(f"--{name} is for models that read proteins or sound, not lines")
+    found = model.predict(_text(options), **choices)
+    unfinished = [line.text for line in found.lines if not line.finished]
+    if unfinished:
+        messages.append(f"not written to the end: {unfinished[0]!r:.60}; try another --seed")
+    if options.output and not options.json:
+        found.save(options.output)
+        return found
+    with writer(options.output) as out:
+        print(
+            json.dumps(found.to_dict(), ensure_ascii=False) if options.json else found.to_svg(),
+            file=out,
+        )
+    return found
+
+
+def _text(options: argparse.Namespace) -> str:
+    """The text to write: the words of the command line, a line for each, or files."""
+    if options.inputs:
+        return "\n".join(options.inputs)
+    return "\n".join(text.removesuffix("\n") for text in read_texts(options.input or ["-"]))

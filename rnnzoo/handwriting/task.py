@@ -1,0 +1,297 @@
+"""The writer: text in, ink out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from rnnzoo.config import choose_options
+from rnnzoo.errors import ConfigError, InputError
+from rnnzoo.handwriting.decode import NO_PRIME, InkSampler, Prime, SamplingOptions
+from rnnzoo.handwriting.network import HandwritingConfig, build_network, weight_shapes
+from rnnzoo.handwriting.preprocess import (
+    HandwritingPreprocessor,
+    PreprocessorConfig,
+    Style,
+    begun,
+    read_styles,
+    write_styles,
+)
+from rnnzoo.handwriting.result import Handwriting, InkLine
+from rnnzoo.layers.mixture_density import log_density, log_lift, mixture_of
+from rnnzoo.task import Task, check_batch_size, raw_inputs
+
+
+@keras.saving.register_keras_serializable(package="rnnzoo")
+class HandwritingWriter(Task):
+    """A network that writes text with a pen.
+
+    Parameters
+    ----------
+    config : HandwritingConfig
+        Of a network that writes (`num_symbols` above 0).
+    preprocessor : HandwritingPreprocessor
+    decoding : SamplingOptions
+        Defaults of what `predict` takes by keyword.
+    dtype : str
+        A dtype policy, or "auto" (see `rnnzoo.precision`).
+
+    Raises
+    ------
+    ConfigError
+        If network and alphabet do not belong together.
+
+    Examples
+    --------
+    >>> from rnnzoo.handwriting import HandwritingConfig, HandwritingPreprocessor
+    >>> from rnnzoo.handwriting import HandwritingWriter, PreprocessorConfig
+    >>> config = HandwritingConfig(hidden_dim=8)
+    >>> writer = HandwritingWriter(config, HandwritingPreprocessor(PreprocessorConfig()))
+    >>> ink = writer.predict("hi", max_points_per_character=3)  # untaught: a scribble
+    >>> len(ink.lines)
+    1
+    """
+
+    family = "handwriting"
+    raw_kind = "ink"
+    config_type = HandwritingConfig
+    preprocessor_config_type = PreprocessorConfig
+    decoding_type = SamplingOptions
+    changeable = ("dropout",)
+    build_network = staticmethod(build_network)
+    weight_shapes = staticmethod(weight_shapes)
+
+    def __init__(
+        self,
+        config: HandwritingConfig,
+        preprocessor: HandwritingPreprocessor,
+        decoding: SamplingOptions | None = None,
+        dtype: str = "auto",
+        **kwargs: Any,
+    ) -> None:
+        symbols = len(preprocessor.config.alphabet)
+        if config.num_symbols != symbols:
+            raise ConfigError(
+                f"the alphabet has {symbols} characters, the network writes "
+                f"{config.num_symbols}: they belong to different checkpoints"
+            )
+        super().__init__(config, preprocessor, decoding, dtype, **kwargs)
+        self.sample = InkSampler(self.network)
+
+    @staticmethod
+    def open_preprocessor(
+        config: PreprocessorConfig, asset: Callable[[str], bytes]
+    ) -> HandwritingPreprocessor:
+        name = config.styles
+        return HandwritingPreprocessor(config, read_styles(asset(name), name) if name else ())
+
+    def assets(self) -> dict[str, bytes]:
+        name = self.preprocessor.config.styles
+        return {} if name is None else {name: write_styles(self.preprocessor.styles)}
+
+    # --- training --------------------------------------------------------------------------
+
+    def compile(self, optimizer: Any = None, **kwargs: Any) -> None:
+        """As `keras.Model.compile`; by default Adam at 3e-4 with clipped gradients. The loss is in
+        nats for each point (equation 26), offsets in x-heights."""
+        optimizer = optimizer or keras.optimizers.Adam(3e-4, global_clipnorm=1.0)
+        super().compile(optimizer=optimizer, **kwargs)
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """y hat [batch, time, 1 + 6 M] of `points` and `characters`."""
+        return self.network(inputs, training=training)["y"]
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """Nats for each point of `y` [batch, time, 3], weighted by `sample_weight`
+        [batch, time]."""
+        mixture, scale = mixture_of(y_pred), self.config.offset_scale
+        nats = 2 * np.log(scale) - log_density(mixture, y[..., :2] / scale)
+        nats -= log_lift(mixture, y[..., 2])
+        weight = tf.ones_like(nats) if sample_weight is None else tf.cast(sample_weight, nats.dtype)
+        return tf.reduce_sum(weight * nats) / tf.maximum(tf.reduce_sum(weight), 1e-6)
+
+    def check_pairs(self, pairs: list[tuple[Any, Any]]) -> None:
+        for number, (text, ink) in enumerate(pairs):
+            try:
+                self.preprocessor.written(text)
+            except InputError as error:
+                raise InputError(f"input {number}: {error}") from error
+            try:
+                Style("", ink)
+            except InputError as error:
+                message = str(error).replace("of a style ", "")
+                raise InputError(f"target {number}: {message}") from error
+
+    def training_batch(self, inputs: list[Any], targets: list[Any]) -> tuple[Any, Any, Any]:
+        """Points and characters, the points that follow, and a weight for each. An input is a
+        line's text, a target its points [time, 3] as `Style` has them."""
+        lines = [self.preprocessor.written(text) for text in inputs]
+        characters, _ = self.preprocessor.pad(lines)
+        counts = [len(ink) for ink in targets]
+        points = np.zeros((len(targets), 1 + max(counts), 3), np.float32)
+        for row, ink in enumerate(targets):
+            points[row, : 1 + len(ink)] = begun(np.asarray(ink, np.float32))
+        weights = np.arange(max(counts))[None] < np.array(counts)[:, None]
+        inputs_ = {"points": points[:, :-1], "characters": characters}
+        return inputs_, points[:, 1:], weights.astype(np.float32)
+
+    # --- prediction ------------------------------------------------------------------------
+
+    def predict(
+        self,
+        inputs: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        style: int | Style | None = None,
+        line_characters: int | None = None,
+        line_spacing: float = 4.0,
+        skip_unknown: bool = False,
+        **options: Any,
+    ) -> Any:
+        """Write text.
+
+        Parameters
+        ----------
+        inputs : str, list of str, string array, iterable or tf.data.Dataset of strings
+            Texts of any length: long lines are broken at spaces, lines stay lines.
+        batch_size : int, optional
+            Lines written at once (32). Does not change the result.
+        verbose : "auto", 0 or 1
+            A progress bar on standard error; "auto" shows it on a terminal for many lines.
+        style : int or Style, optional
+            The number of one of the checkpoint's styles, or a style of your own (section 5.5).
+        line_characters : int, optional
+            The longest line.
+        line_spacing : float
+            From a baseline to the next, in x-heights.
+        skip_unknown : bool
+            Leave out characters that cannot be written.
+        **options
+            Fields of `SamplingOptions`.
+
+        Returns
+        -------
+        Handwriting, or a list of them for several texts
+
+        Raises
+        ------
+        InputError
+            For characters that cannot be written, an unknown style, and unknown options.
+        """
+        chosen = choose_options(self.decoding, options)
+        batch_size = check_batch_size(batch_size, 32)
+        if not line_spacing > 0:
+            raise InputError(f"line_spacing must be above 0, got {line_spacing!r}")
+        texts, single = raw_inputs(inputs)
+        prime, space = self._prime(style)
+        pages = [self._lines(text, line_characters, skip_unknown) for text in texts]
+        lines = [(number, line) for page in pages for number, line in enumerate(page) if line]
+        order = sorted(range(len(lines)), key=lambda n: len(lines[n][1]))
+        written: dict[int, InkLine] = {}
+        hidden = None if verbose == "auto" else not verbose
+        with tqdm.tqdm(total=len(lines), unit="line", disable=hidden, leave=False, delay=2) as bar:
+            for begin in range(0, len(order), batch_size):
+                rows = order[begin : begin + batch_size]
+                found = self.sample(
+                    [[*space, *self.preprocessor.numbers(lines[n][1])] for n in rows],
+                    chosen,
+                    [prime] * len(rows),
+                    [(lines[n][0],) for n in rows],
+                )
+                for n, one in zip(rows, found, strict=True):
+                    looked = one.phi[:, len(space) :]
+                    written[n] = _line(lines[n][1], one.points, looked, one.finished, prime)
+                bar.update(len(rows))
+        ready = iter(written[n] for n in range(len(lines)))
+        results = [
+            Handwriting(
+                "\n".join(page),
+                tuple(next(ready) if line else _EMPTY for line in page),
+                float(line_spacing),
+            )
+            for page in pages
+        ]
+        return results[0] if single else results
+
+    def stream(
+        self,
+        text: str,
+        style: int | Style | None = None,
+        skip_unknown: bool = False,
+        **options: Any,
+    ) -> Iterator[np.ndarray]:
+        """A line's points one by one as they are written, for a plotter or a canvas: [3], as
+        `InkLine.points` has them, the same as `predict` gives.
+
+        Parameters
+        ----------
+        text : str
+            One line.
+        style, skip_unknown, **options
+            As of `predict`.
+
+        Raises
+        ------
+        InputError
+            As `predict`, and for a text of several lines.
+        """
+        chosen = choose_options(self.decoding, options)
+        prime, space = self._prime(style)
+        (line, *more) = self.preprocessor.lines(text, 10**6, skip_unknown)
+        if more:
+            raise InputError(f"a stream is one line, got {1 + len(more):,}: open one for each")
+        numbers = [*space, *self.preprocessor.numbers(line)]
+        return self._points(numbers, chosen, prime) if line else iter(())
+
+    def _points(
+        self, numbers: list[int], options: SamplingOptions, prime: Prime
+    ) -> Iterator[np.ndarray]:
+        for number, point in enumerate(self.sample.stream(numbers, options, prime, (0,))):
+            yield point if number else _from_baseline(point, prime)
+
+    def _lines(self, text: str, width: int | None, skip_unknown: bool) -> list[str]:
+        whole = isinstance(width, (int, np.integer)) and width > 0
+        if width is not None and not whole:
+            raise InputError(f"line_characters must be a whole number above 0, got {width!r:.40}")
+        return self.preprocessor.lines(text, width, skip_unknown)
+
+    def _prime(self, style: int | Style | None) -> tuple[Prime, list[int]]:
+        """The ink that leads each line, and the space behind its text."""
+        if style is None:
+            return NO_PRIME, []
+        chosen = self.preprocessor.style(style)
+        space = self.preprocessor.numbers(" ") if " " in self.preprocessor.config.alphabet else []
+        return Prime(chosen.points, tuple(self.preprocessor.numbers(chosen.text))), space
+
+
+def _from_baseline(point: np.ndarray, prime: Prime) -> np.ndarray:
+    """A line's first point [3], which goes on from a prime's end, as one that comes from the
+    baseline's begin."""
+    if not len(prime.points):
+        return point
+    height = prime.points[:, 1].sum() + point[1]
+    return np.array([0.0, height, point[2]], np.float32)
+
+
+def _line(
+    text: str, points: np.ndarray, attention: np.ndarray, finished: bool, prime: Prime
+) -> InkLine:
+    """Ink behind a prime as a line of its own."""
+    if len(points):
+        points = np.concatenate([_from_baseline(points[0], prime)[None], points[1:]])
+    return InkLine(text, points, attention, finished)
+
+
+_EMPTY = InkLine("", np.zeros((0, 3), np.float32), np.zeros((0, 0), np.float32), True)
