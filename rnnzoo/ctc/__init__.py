@@ -1,6 +1,7 @@
 """Connectionist temporal classification: loss, search, language."""
 
 from rnnzoo.ctc.beam_search import Hypothesis, PrefixBeamSearch, Scorer, align, greedy
+from rnnzoo.ctc.decode import DecodingOptions, grammar_for, hypotheses, search_for
 from rnnzoo.ctc.language import Automaton, Combined, Grammar, HotWords
 from rnnzoo.ctc.loss import ctc_loss
 from rnnzoo.ctc.ngram import NGram
@@ -8,6 +9,7 @@ from rnnzoo.ctc.ngram import NGram
 __all__ = [
     "Automaton",
     "Combined",
+    "DecodingOptions",
     "Grammar",
     "HotWords",
     "Hypothesis",
@@ -16,5 +18,8 @@ __all__ = [
     "Scorer",
     "align",
     "ctc_loss",
+    "grammar_for",
     "greedy",
+    "hypotheses",
+    "search_for",
 ]

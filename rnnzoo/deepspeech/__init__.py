@@ -1,8 +1,8 @@
 """Speech to text: Deep Speech (2014) and Deep Speech 2 (2015)."""
 
+from rnnzoo.ctc import DecodingOptions
 from rnnzoo.deepspeech.audio import Recording
 from rnnzoo.deepspeech.config import DeepSpeechConfig
-from rnnzoo.deepspeech.decode import DecodingOptions
 from rnnzoo.deepspeech.network import build_network
 from rnnzoo.deepspeech.preprocess import PreprocessorConfig, SpeechPreprocessor
 from rnnzoo.deepspeech.result import Transcript, Word

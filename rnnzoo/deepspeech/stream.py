@@ -9,9 +9,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from rnnzoo.ctc import Grammar, PrefixBeamSearch, align, greedy
+from rnnzoo.ctc import DecodingOptions, Grammar, PrefixBeamSearch, align, greedy
 from rnnzoo.deepspeech.audio import check_rate, checked
-from rnnzoo.deepspeech.decode import DecodingOptions, transcript_of, words_of
+from rnnzoo.deepspeech.decode import transcript_of, words_of
 from rnnzoo.deepspeech.frames import FrameStream
 from rnnzoo.deepspeech.network import Recognizer
 from rnnzoo.deepspeech.preprocess import SpeechPreprocessor
@@ -38,7 +38,7 @@ class TranscriptStream:
     preprocessor : SpeechPreprocessor
     options : DecodingOptions
     search : PrefixBeamSearch or None
-        As `rnnzoo.deepspeech.decode.search_for` gives it; None is greedy.
+        As `rnnzoo.ctc.search_for` gives it; None is greedy.
     grammar : Grammar, optional
         The one that the search has.
     sampling_rate : int, optional

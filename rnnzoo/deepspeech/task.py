@@ -13,16 +13,19 @@ import tensorflow as tf
 import tqdm
 
 from rnnzoo.config import choose_options
-from rnnzoo.ctc import Grammar, NGram, PrefixBeamSearch, ctc_loss
-from rnnzoo.deepspeech.audio import Recording, is_single, read_recordings, resample
-from rnnzoo.deepspeech.config import DeepSpeechConfig
-from rnnzoo.deepspeech.decode import (
+from rnnzoo.ctc import (
     DecodingOptions,
+    Grammar,
+    NGram,
+    PrefixBeamSearch,
+    ctc_loss,
     grammar_for,
     hypotheses,
     search_for,
-    transcript_of,
 )
+from rnnzoo.deepspeech.audio import Recording, is_single, read_recordings, resample
+from rnnzoo.deepspeech.config import DeepSpeechConfig
+from rnnzoo.deepspeech.decode import transcript_of
 from rnnzoo.deepspeech.network import build_network, weight_shapes
 from rnnzoo.deepspeech.preprocess import PreprocessorConfig, SpeechPreprocessor
 from rnnzoo.deepspeech.result import Transcript
