@@ -1,9 +1,10 @@
-"""`rnnzoo predict` for models that write: text to a file of ink."""
+"""`rnnzoo predict` for models that write, text to a file of ink, and for those that read it."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 from rnnzoo.cli.terminal import read_texts, writer
@@ -38,3 +39,29 @@ def _text(options: argparse.Namespace) -> str:
     if options.inputs:
         return "\n".join(options.inputs)
     return "\n".join(text.removesuffix("\n") for text in read_texts(options.input or ["-"]))
+
+
+def predict_strokes(
+    model: Any, choices: dict[str, Any], options: argparse.Namespace, messages: list[str]
+) -> Any:
+    """Write what stands in each file of InkML; returns the first."""
+    if options.resume:
+        raise InputError("--resume is for models that read proteins")
+    names = [*options.inputs, *options.input] or ["-"]
+    first = None
+    with writer(options.output) as out:
+        for name in names:
+            try:
+                ink = next(read_texts([name])) if name == "-" else Path(name)
+                found = model.predict(ink, **choices)
+            except InputError as error:
+                if not options.skip_invalid:
+                    raise
+                messages.append(f"left out: {error}")
+                continue
+            first = found if first is None else first
+            line = found.text if len(names) == 1 else f"{name}\t{found.text}"
+            if options.json:
+                line = json.dumps({"name": name, **found.to_dict()}, ensure_ascii=False)
+            print(line, file=out, flush=True)
+    return first

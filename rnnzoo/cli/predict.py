@@ -1,7 +1,8 @@
 """`rnnzoo predict`: options of the model, what to read, what to write.
 
 What a command reads follows from the model: lines of text (here), proteins
-(`rnnzoo.cli.proteins`), sound (`rnnzoo.cli.sound`) or text to be written (`rnnzoo.cli.ink`).
+(`rnnzoo.cli.proteins`), sound (`rnnzoo.cli.sound`) or ink, to be written or read
+(`rnnzoo.cli.ink`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from rnnzoo import registry
-from rnnzoo.cli.ink import predict_ink
+from rnnzoo.cli.ink import predict_ink, predict_strokes
 from rnnzoo.cli.options import located, model_options
 from rnnzoo.cli.proteins import predict_proteins
 from rnnzoo.cli.sound import predict_sound
@@ -40,6 +41,7 @@ def predict(options: argparse.Namespace) -> None:
             "lines": _predict_lines,
             "proteins": predict_proteins,
             "sound": predict_sound,
+            "strokes": predict_strokes,
         }
         first = by_kind[model.raw_kind](model, choices, options, messages)
         if options.plot:

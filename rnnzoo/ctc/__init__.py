@@ -3,7 +3,7 @@
 from rnnzoo.ctc.beam_search import Hypothesis, PrefixBeamSearch, Scorer, align, greedy
 from rnnzoo.ctc.decode import DecodingOptions, grammar_for, hypotheses, search_for
 from rnnzoo.ctc.language import Automaton, Combined, Grammar, HotWords
-from rnnzoo.ctc.loss import ctc_loss
+from rnnzoo.ctc.loss import ctc_loss, mean_ctc_loss
 from rnnzoo.ctc.ngram import NGram
 
 __all__ = [
@@ -21,5 +21,6 @@ __all__ = [
     "grammar_for",
     "greedy",
     "hypotheses",
+    "mean_ctc_loss",
     "search_for",
 ]

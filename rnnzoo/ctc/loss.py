@@ -70,3 +70,30 @@ def ctc_loss(log_probs: Any, frames: Any, labels: Any, label_lengths: Any) -> tf
 def _bounded(log_probs: tf.Tensor) -> Any:
     least = tf.reduce_max(log_probs, -1, keepdims=True) - _WIDEST
     return tf.maximum(log_probs, least), lambda slope: slope
+
+
+def mean_ctc_loss(outputs: Any, y: Any, sample_weight: Any = None) -> Any:
+    """CTC's loss in nats for each character.
+
+    Parameters
+    ----------
+    outputs : dict
+        A network's `log_probs` [batch, frames, symbols] and `frames` [batch].
+    y : dict
+        `labels` [batch, characters] and `label_lengths` [batch].
+    sample_weight : [batch], optional
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnzoo.ctc import mean_ctc_loss
+    >>> sure = np.log([[[0.5, 0.5], [0.5, 0.5]]]).astype("float32")
+    >>> outputs = {"log_probs": sure, "frames": np.array([2])}
+    >>> y = {"labels": np.array([[1]]), "label_lengths": np.array([1])}
+    >>> round(float(np.exp(-mean_ctc_loss(outputs, y))), 3)  # 11, 01 and 10 of four paths
+    0.75
+    """
+    nats = ctc_loss(outputs["log_probs"], outputs["frames"], y["labels"], y["label_lengths"])
+    characters = tf.cast(tf.maximum(y["label_lengths"], 1), tf.float32)
+    weight = tf.ones_like(nats) if sample_weight is None else tf.cast(sample_weight, nats.dtype)
+    return tf.reduce_sum(weight * nats) / tf.maximum(tf.reduce_sum(weight * characters), 1e-6)

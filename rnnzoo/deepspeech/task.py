@@ -18,9 +18,9 @@ from rnnzoo.ctc import (
     Grammar,
     NGram,
     PrefixBeamSearch,
-    ctc_loss,
     grammar_for,
     hypotheses,
+    mean_ctc_loss,
     search_for,
 )
 from rnnzoo.deepspeech.audio import Recording, is_single, read_recordings, resample
@@ -127,10 +127,7 @@ class SpeechRecognizer(Task):
         training: bool = True,
     ) -> Any:
         """CTC's loss of labels `y` ("labels" and "label_lengths"), weighted by row."""
-        nats = ctc_loss(y_pred["log_probs"], y_pred["frames"], y["labels"], y["label_lengths"])
-        characters = tf.cast(tf.maximum(y["label_lengths"], 1), tf.float32)
-        weight = tf.ones_like(nats) if sample_weight is None else tf.cast(sample_weight, nats.dtype)
-        return tf.reduce_sum(weight * nats) / tf.maximum(tf.reduce_sum(weight * characters), 1e-6)
+        return mean_ctc_loss(y_pred, y, sample_weight)
 
     def check_pairs(self, pairs: list[tuple[Any, Any]]) -> None:
         for number, (recording, transcript) in enumerate(pairs):

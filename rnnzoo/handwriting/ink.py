@@ -1,0 +1,173 @@
+"""Ink of any origin as points of one size: a tablet's strokes, InkML, or what a network wrote."""
+
+from __future__ import annotations
+
+import os
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rnnzoo.errors import InputError
+from rnnzoo.handwriting.result import Handwriting, InkLine
+
+# of the ink's length over height on UNIPEN's training lines, whose x-height is known: the standard
+# deviation (its logarithm varies by 0.13 from line to line), and the baseline's place below the
+# lower quartile (which varies by 0.07 x-heights)
+_DEVIATION, _QUARTILE = 0.624, 0.103
+_LEAST_DOT = 0.04
+
+
+def lines_of(ink: Any, y_down: bool = False) -> list[list[np.ndarray]]:
+    """The strokes of each line, [points, 2] each, y up.
+
+    Parameters
+    ----------
+    ink : Handwriting, InkLine, array, list of arrays, path or text
+        An array [time, 3] is of offsets with 1 where the pen is lifted, as `InkLine.points`; a list
+        of arrays [points, 2] is of places, one for each stroke; a path or a text is of InkML.
+        All but `Handwriting` are one line.
+    y_down : bool
+        For arrays: y grows downwards, as on a screen. InkML's always does.
+
+    Raises
+    ------
+    InputError
+        Says what came instead.
+
+    Examples
+    --------
+    >>> from rnnzoo.handwriting.ink import lines_of
+    >>> (line,) = lines_of([[(0, 0), (1, 2)], [(3, 0)]], y_down=True)
+    >>> [stroke.tolist() for stroke in line]
+    [[[0.0, 0.0], [1.0, -2.0]], [[3.0, 0.0]]]
+    """
+    if isinstance(ink, Handwriting):
+        return [line.strokes for line in ink.lines]
+    if isinstance(ink, InkLine):
+        return [ink.strokes]
+    if isinstance(ink, (str, os.PathLike)):
+        return [_inkml(ink)]
+    flip = np.array([1.0, -1.0 if y_down else 1.0])
+    array = _array(ink)
+    if array is not None and array.ndim == 2 and array.shape[1] == 3:
+        points = np.asarray(array, np.float32) * [*flip, 1.0]
+        return [InkLine("", points, np.zeros((len(points), 0), np.float32), True).strokes]
+    if not isinstance(ink, (list, tuple, np.ndarray)):
+        raise InputError(
+            "expected ink: a list of strokes [points, 2], offsets [time, 3], InkML or Handwriting; "
+            f"got {type(ink).__name__}"
+        )
+    strokes = []
+    for number, stroke in enumerate(ink):
+        places = _array(stroke)
+        if places is None or places.ndim != 2 or places.shape[1] != 2:
+            shape = "no numbers" if places is None else f"an array of shape {places.shape}"
+            raise InputError(f"stroke {number} must be places [points, 2], got {shape}")
+        if not np.isfinite(places).all():
+            raise InputError(f"stroke {number} has places that are no finite numbers")
+        if len(places):
+            strokes.append(places * flip + 0.0)
+    return [strokes]
+
+
+def _array(values: Any) -> np.ndarray | None:
+    try:
+        return np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+        return None
+
+
+def _inkml(source: str | os.PathLike[str]) -> list[np.ndarray]:
+    """The traces of InkML (W3C 2011), x and y of each point."""
+    text = isinstance(source, str) and source.lstrip().startswith("<")
+    try:
+        root = ET.fromstring(str(source)) if text else ET.parse(Path(source)).getroot()
+    except OSError as error:
+        raise InputError(f"cannot read {source}: {error.strerror}") from error
+    except ET.ParseError as error:
+        name = "the text" if text else str(source)
+        raise InputError(f"{name} is not InkML: {error}") from error
+    strokes = []
+    for trace in root.iter("{http://www.w3.org/2003/InkML}trace"):
+        try:
+            points = [point.split()[:2] for point in (trace.text or "").split(",") if point.strip()]
+            places = np.array(points, float).reshape(-1, 2)
+        except ValueError as error:
+            raise InputError(
+                "InkML is read where a trace has plain numbers, x and y first; found "
+                f"{trace.text!r:.60}"
+            ) from error
+        if len(places):
+            strokes.append(places * [1.0, -1.0])
+    if not strokes:
+        raise InputError("the InkML has no trace with points in it")
+    return strokes
+
+
+def normalized(strokes: list[np.ndarray]) -> list[np.ndarray]:
+    """Strokes in x-heights from the begin of the baseline, by what their ink looks like: no text
+    is needed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnzoo.handwriting.ink import normalized
+    >>> wave = np.stack([np.arange(90.0), 30 * np.sin(np.arange(90.0))], 1)
+    >>> twice = normalized([7 + 2 * wave])
+    >>> np.allclose(twice[0], normalized([wave])[0])
+    True
+    """
+    if not strokes:
+        return []
+    # the ink as short pieces: their height and their length
+    heights, lengths = [], []
+    for stroke in strokes:
+        step = np.diff(stroke, axis=0, append=stroke[-1:])
+        heights.append(stroke[:, 1] + 0.5 * step[:, 1])
+        lengths.append(np.hypot(*step.T))
+    height, length = np.concatenate(heights), np.concatenate(lengths)
+    if length.sum() > 0:
+        mean = np.average(height, weights=length)
+        deviation = np.sqrt(np.average(np.square(height - mean), weights=length))
+        order = np.argsort(height)
+        reached = np.cumsum(length[order]) / length.sum()
+        quartile = float(np.interp(0.25, reached, height[order]))
+    else:
+        deviation, quartile = 0.0, float(height.mean())
+    extent = np.ptp(np.concatenate(strokes), axis=0).max()
+    size = deviation / _DEVIATION if deviation > 1e-3 * extent else (extent or 1.0)
+    left = float(strokes[0][0, 0])
+    begin = np.array([left, quartile - _QUARTILE * size])
+    return [(stroke - begin) / size for stroke in strokes]
+
+
+def evenly(strokes: list[np.ndarray], spacing: float) -> np.ndarray:
+    """Points [time, 3] as `InkLine.points` has them, `spacing` apart along each stroke; a dot is
+    two points.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnzoo.handwriting.ink import evenly
+    >>> points = evenly([np.array([[0.0, 0.0], [0.0, 1.0]])], 0.5)
+    >>> points[:, 1].tolist(), points[:, 2].tolist()
+    ([0.0, 0.5, 0.5], [0.0, 0.0, 1.0])
+    """
+    places, lifted = [], []
+    for stroke in strokes:
+        along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(stroke, axis=0).T))])
+        if along[-1] < 2 * _LEAST_DOT:
+            dot = np.array([_LEAST_DOT, -_LEAST_DOT])
+            own = np.stack([stroke.mean(0) - dot, stroke.mean(0) + dot])
+        else:
+            count = max(2, 1 + round(along[-1] / spacing))
+            at = np.linspace(0.0, along[-1], count)
+            own = np.stack([np.interp(at, along, axis) for axis in stroke.T], 1)
+        places.append(own)
+        lifted.append(np.eye(1, len(own), len(own) - 1)[0])
+    if not places:
+        return np.zeros((0, 3), np.float32)
+    offsets = np.diff(np.concatenate([[[0.0, 0.0]], *places]), axis=0)
+    return np.concatenate([offsets, np.concatenate(lifted)[:, None]], 1).astype(np.float32)
