@@ -6,8 +6,11 @@ import json
 
 import numpy as np
 import pytest
-from recipes import handwriting
+from recipes import handwriting, handwriting_reader
 from recipes.pen_data import FILES, changed, continuous, read_lines
+
+from rnnzoo.ctc import NGram
+from rnnzoo.handwriting import PreprocessorConfig
 
 RECIPE = handwriting.Recipe(
     network={"hidden_dim": 8, "num_components": 2, "num_windows": 2, "num_layers": 2},
@@ -138,3 +141,24 @@ def test_nats_are_those_of_the_equation(data, tmp_path):
     assert float(lift[0]) == pytest.approx(
         -np.sum(log_lift(mixture_of(y), points[:, 1:, 2])), rel=1e-4
     )
+
+
+def test_the_reader_s_run_learns_and_keeps_its_language_model(data, tmp_path, monkeypatch):
+    recipe = handwriting_reader.Recipe(
+        network={"num_layers": 1, "hidden_dim": 8, "conv_stride": 1, "spacing": 0.1},
+        steps=12, lines_per_pass=12, points_per_batch=300, warmup_steps=2, average_every=1,
+        dtype="float32", lm_order=3, lm_min_counts=(1, 1, 1),
+    )  # fmt: skip
+    monkeypatch.setitem(handwriting_reader.RECIPES, "graves-handwriting-reader", recipe)
+    folder = tmp_path / "run"
+    handwriting_reader.train("graves-handwriting-reader", data, folder, {})
+    (line,) = (folder / "validation.jsonl").read_text().splitlines()
+    assert {"CER", "WER", "step"} <= set(json.loads(line))
+    run = handwriting_reader.Run(recipe, folder)
+    assert run.restore() and run.step == 12
+    lines = read_lines(data, "lines", "train")
+    batch = handwriting_reader.make_batch(lines[:3], [one.points for one in lines[:3]], 0.1)
+    losses = [run.train_on(batch)[-1] for _ in range(20)]
+    assert losses[-1] < losses[0]
+    model = NGram.from_bytes((folder / handwriting_reader.LANGUAGE_MODEL).read_bytes())
+    assert model.alphabet == PreprocessorConfig().alphabet

@@ -6,7 +6,7 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-FAMILIES = ("deeploc", "deepspeech", "handwriting", "seq2seq")
+FAMILIES = ("deeploc", "deepspeech", "handwriting", "handwriting_reader", "seq2seq")
 
 
 def family_of(name: str) -> str:

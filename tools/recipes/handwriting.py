@@ -56,7 +56,7 @@ def make_batch(lines: list[Line], points: list[np.ndarray]) -> Batch:
     return whole, counts, characters
 
 
-def cut_batches(lines: list[Line], recipe: Recipe, rng: np.random.Generator) -> list[list[Line]]:
+def cut_batches(lines: list[Line], recipe: Any, rng: np.random.Generator) -> list[list[Line]]:
     """Batches of lines of like length, bounded in points, in a random order."""
     noise = rng.uniform(0.9, 1.1, len(lines))
     lengths = [len(line.points) for line in lines]
@@ -73,7 +73,7 @@ def cut_batches(lines: list[Line], recipe: Recipe, rng: np.random.Generator) -> 
 
 
 def plan(
-    real: list[Line], joined: list[Line], recipe: Recipe, start_step: int
+    real: list[Line], joined: list[Line], recipe: Any, start_step: int
 ) -> Iterator[tuple[list[Line], int]]:
     """Endless (lines of a batch, step): real lines, and ones joined of real words in the share of
     the step."""
