@@ -83,6 +83,7 @@ CLIPS = {
     "2902-9008-0008.mp3": "what do i care for food",
     "so-024380247.opus": "at the cost of what",
     "pv-08b22cb8.opus": "i want a iced coffee with brown sugar",
+    "fsdd-yweweler-3-1-4.opus": "three one four",
 }
 EXAMPLES = {
     "seq2seq": [

@@ -135,7 +135,7 @@ def test_nats_are_those_of_the_equation(data, tmp_path):
     position, lift = run._measure(*batch)
     points, characters = batch[0][:1, : 1 + len(lines[0].points)], batch[2][:1]
     y = run.network({"points": points[:, :-1], "characters": characters})["y"]
-    scale = run.config.offset_scale
+    scale = run.network.get_layer("writer").config.offset_scale
     density = log_density(mixture_of(y), points[:, 1:, :2] / scale) - 2 * np.log(scale)
     assert float(position[0]) == pytest.approx(-np.sum(density), rel=1e-4)
     assert float(lift[0]) == pytest.approx(

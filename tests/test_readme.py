@@ -7,7 +7,12 @@ import soundfile
 from conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-RECORDING = ROOT / "tests" / "data" / "speech" / "2277-149874-0011.mp3"
+CLIPS = ROOT / "tests" / "data" / "speech"
+RECORDINGS = {
+    "recording.wav": "2277-149874-0011.mp3",
+    "order.wav": "pv-08b22cb8.opus",
+    "digits.wav": "fsdd-yweweler-3-1-4.opus",
+}
 
 
 def test_the_first_example_prints_what_it_says():
@@ -20,14 +25,16 @@ def test_the_first_example_prints_what_it_says():
 
 def test_the_code_blocks_run_in_order(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    samples, rate = soundfile.read(RECORDING)
-    soundfile.write(tmp_path / "recording.wav", samples, rate)
+    for name, clip in RECORDINGS.items():
+        soundfile.write(tmp_path / name, *soundfile.read(CLIPS / clip))
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert blocks
     names: dict[str, object] = {}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)
     assert names["command"].slots == {"what": "else"}
+    assert names["heard"].text == names["listener"].predict("recording.wav").text != ""
+    assert names["order"].slots == {"coffeeDrink": "iced coffee", "sugarAmount": "brown sugar"}
     assert (tmp_path / "my-translator" / "files.json").exists()
 
 
@@ -38,7 +45,9 @@ def test_the_commands_it_names_are_known(capsys):
 
     for command in set(
         re.findall(
-            r"^(?:cat .*\| )?rnnzoo (list|info|predict|verify|download)\b", README, re.MULTILINE
+            r"^(?:(?:cat|arecord) .*\| )?rnnzoo (list|info|predict|listen|verify|download)\b",
+            README,
+            re.MULTILINE,
         )
     ):
         with pytest.raises(SystemExit, match="0"):

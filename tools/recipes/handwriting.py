@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,40 @@ def _drawn(size: int, count: int, rng: np.random.Generator) -> np.ndarray:
     return np.concatenate([*passes, np.zeros(0, int)])[:count]
 
 
+def nats(
+    network: Any, points: Any, counts: Any, characters: Any, training: bool = False
+) -> tuple[Any, Any]:
+    """The nats of position and pen over each line of a batch, in x-heights (equation 26)."""
+    import tensorflow as tf
+
+    from rnnzoo.layers import log_density, log_lift, mixture_of
+
+    config = network.get_layer("writer").config
+    inputs = {"points": points[:, :-1]}
+    if config.writes:
+        inputs["characters"] = characters
+    mixture = mixture_of(network(inputs, training=training)["y"])
+    real = tf.sequence_mask(counts, tf.shape(points)[1] - 1, tf.float32)
+    scale = config.offset_scale
+    position = log_density(mixture, points[:, 1:, :2] / scale) - 2 * math.log(scale)
+    lift = log_lift(mixture, points[:, 1:, 2])
+    return -tf.reduce_sum(real * position, 1), -tf.reduce_sum(real * lift, 1)
+
+
+def nats_of_lines(measure: Callable[..., Any], lines: list[Line]) -> np.ndarray:
+    """[lines, 3] Nats of position and pen, and points, of each line; `measure` is `nats` of a
+    network."""
+    order = np.argsort([len(line.points) for line in lines], kind="stable")
+    found = np.zeros((len(lines), 3))
+    for begin in range(0, len(order), 32):
+        rows = order[begin : begin + 32]
+        rng = np.random.default_rng(begin)
+        some = [lines[n] for n in rows]
+        batch = make_batch(some, [continuous(line.points, rng) for line in some])
+        found[rows] = np.stack([*measure(*batch), batch[1]], 1)
+    return found
+
+
 class Run(BaseRun):
     """A writing network's run."""
 
@@ -108,8 +142,8 @@ class Run(BaseRun):
         from rnnzoo.handwriting import HandwritingConfig, build_network
 
         keras.utils.set_random_seed(recipe.seed)
-        self.config = HandwritingConfig(**recipe.network)
-        super().__init__(recipe, folder, build_network(self.config, recipe.dtype))
+        network = build_network(HandwritingConfig(**recipe.network), recipe.dtype)
+        super().__init__(recipe, folder, network)
         signature = [
             tf.TensorSpec([None, None, 3], tf.float32),
             tf.TensorSpec([None], tf.int32),
@@ -121,32 +155,16 @@ class Run(BaseRun):
             autograph=False,
         )
         self._measure = tf.function(
-            lambda *batch: self._nats(*batch, training=False),
+            lambda *batch: nats(self.network, *batch),
             input_signature=signature,
             autograph=False,
         )
-
-    def _nats(self, points: Any, counts: Any, characters: Any, training: bool) -> tuple[Any, Any]:
-        """The nats of position and pen over a batch, in x-heights (equation 26)."""
-        import tensorflow as tf
-
-        from rnnzoo.layers import log_density, log_lift, mixture_of
-
-        inputs = {"points": points[:, :-1]}
-        if self.config.writes:
-            inputs["characters"] = characters
-        mixture = mixture_of(self.network(inputs, training=training)["y"])
-        real = tf.sequence_mask(counts, tf.shape(points)[1] - 1, tf.float32)
-        scale = self.config.offset_scale
-        position = log_density(mixture, points[:, 1:, :2] / scale) - 2 * math.log(scale)
-        lift = log_lift(mixture, points[:, 1:, 2])
-        return -tf.reduce_sum(real * position, 1), -tf.reduce_sum(real * lift, 1)
 
     def _train_step(self, points: Any, counts: Any, characters: Any, rate: Any) -> Any:
         import tensorflow as tf
 
         with tf.GradientTape() as tape:
-            position, lift = self._nats(points, counts, characters, training=True)
+            position, lift = nats(self.network, points, counts, characters, training=True)
             count = tf.cast(tf.reduce_sum(counts), tf.float32)
             loss = (tf.reduce_sum(position) + tf.reduce_sum(lift)) / count
         self.descend(tape, loss, rate)
@@ -157,17 +175,13 @@ class Run(BaseRun):
 
     def validate(self, lines: list[Line]) -> dict[str, float]:
         """Nats per point of the averaged weights."""
-        order = np.argsort([len(line.points) for line in lines], kind="stable")
-        sums, count = np.zeros(2), 0
         with self.averaged():
-            for begin in range(0, len(order), 32):
-                some = [lines[n] for n in order[begin : begin + 32]]
-                rng = np.random.default_rng(begin)
-                batch = make_batch(some, [continuous(line.points, rng) for line in some])
-                sums += [float(np.sum(part)) for part in self._measure(*batch)]
-                count += int(batch[1].sum())
-        position, lift = sums / count
-        return {"nats/point": position + lift, "position": position, "pen": lift}
+            position, lift, count = nats_of_lines(self._measure, lines).sum(0)
+        return {
+            "nats/point": (position + lift) / count,
+            "position": position / count,
+            "pen": lift / count,
+        }
 
 
 def train(

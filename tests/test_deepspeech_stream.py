@@ -1,0 +1,98 @@
+"""The released networks that stream, on real speech: the same text whatever the pieces."""
+
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import CLIPS, ROOT
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import rnnzoo
+from rnnzoo.cli import main
+from rnnzoo.errors import InputError
+
+FOLDER = ROOT / "tests" / "data" / "speech"
+RATE = 16000
+READ = [name for name in CLIPS if not name.startswith(("fsdd", "pv"))]
+ORDER = FOLDER / "pv-08b22cb8.opus"
+
+
+def samples_of(name):
+    samples, rate = soundfile.read(FOLDER / name, dtype="float32")
+    assert rate == RATE
+    return samples
+
+
+ALL = np.concatenate([samples_of(name) for name in READ])  # some seven seconds
+
+
+@pytest.fixture(scope="module")
+def streaming():
+    return rnnzoo.load("deepspeech-streaming")
+
+
+@pytest.fixture(scope="module")
+def offline(streaming):
+    return streaming.predict((ALL, RATE))
+
+
+@settings(max_examples=8, deadline=None, derandomize=True)
+@given(st.lists(st.integers(1, len(ALL) - 1), max_size=40, unique=True))
+def test_any_pieces_give_the_text_of_the_whole(streaming, offline, cuts):
+    with streaming.stream() as stream:
+        for piece in np.split(ALL, sorted(cuts)):
+            stream.feed(piece)
+    found = stream.finish()
+    assert found.text == offline.text != ""
+    assert [w.start for w in found.words] == pytest.approx([w.start for w in offline.words])
+
+
+def test_partial_texts_grow_into_the_whole(streaming, offline):
+    said = []
+    with streaming.stream() as stream:
+        for begin in range(0, len(ALL), RATE // 10):
+            stream.feed(ALL[begin : begin + RATE // 10])
+            said.append(stream.partial())
+    assert said[0] == ""
+    lengths = [len(text.split()) for text in said]
+    assert lengths[-1] >= len(offline.text.split()) - 2
+    half = lengths[len(lengths) // 2]
+    assert 0.25 * lengths[-1] < half < 0.8 * lengths[-1]
+
+
+@pytest.mark.parametrize("name", ["deepspeech-commands", "deepspeech-digits"])
+def test_a_closed_vocabulary_is_told_while_it_is_spoken(name):
+    model = rnnzoo.load(name)
+    clip = {"deepspeech-commands": ORDER.name, "deepspeech-digits": "fsdd-yweweler-3-1-4.opus"}
+    samples = samples_of(clip[name])
+    partial = []
+    with model.stream() as stream:
+        for begin in range(0, len(samples), RATE // 10):
+            stream.feed(samples[begin : begin + RATE // 10])
+            partial.append(stream.partial())
+    found, whole = stream.finish(), model.predict((samples, RATE))
+    assert found.text == whole.text == CLIPS[clip[name]]
+    assert found.slots == whole.slots != {}
+    assert len(set(partial)) > 3
+    with pytest.raises(InputError, match="grammar"):
+        model.predict((samples, RATE), beam_size=1)
+
+
+def test_the_order_is_understood():
+    heard = rnnzoo.load("deepspeech-commands").predict(ORDER)
+    assert heard.slots == {"coffeeDrink": "iced coffee", "sugarAmount": "brown sugar"}
+
+
+def test_listen_writes_what_predict_says(monkeypatch, capsys, offline):
+    def heard(*arguments):
+        whole = np.round(32767 * ALL).astype("<i2").tobytes()
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(whole)))
+        assert main(["listen", "deepspeech-streaming", *arguments]) in (None, 0)
+        return capsys.readouterr().out
+
+    assert heard() == f"{offline.text}\n"
+    assert json.loads(heard("--json"))["text"] == offline.text

@@ -1,0 +1,107 @@
+"""Lines of UNIPEN, and how many nats a writing network needs for each of their points.
+
+`valid` and `test` are the lines as written of writers who are not in training, all and those alone
+whose text is not in training either, beside two baselines: a mixture for all points alike, and one
+around where the pen would be at the last point's velocity, with the pen down and lifted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recipes.handwriting import nats, nats_of_lines
+from recipes.pen_data import Line, continuous, read_lines
+
+SETS = ("valid", "test")
+_COMPONENTS = 20  # of a baseline's mixture, as many as the networks have
+_FITTED_LINES = 2000
+
+Record = dict[str, Any]
+
+
+class Measure:
+    """Measures one writing network."""
+
+    def __init__(self, task: Any, name: str, batch_size: int, options: Record) -> None:
+        self.task, self.name = task, name
+        self.batch_size, self.options = batch_size, options
+
+    def __call__(
+        self, data: Path, name: str, limit: int | None, show: int
+    ) -> Iterator[tuple[Record, list[str]]]:
+        """Records of a set, and lines to show beside each."""
+        import tensorflow as tf
+
+        lines = read_lines(data, "lines", name)[:limit]
+        measure = tf.function(lambda *batch: nats(self.task.network, *batch), reduce_retracing=True)
+        found = {"the network": nats_of_lines(measure, lines)}
+        new = np.array([not line.seen_text for line in lines])
+        for split, rows in ((name, new | True), (f"{name}, new texts", new)):
+            for record in _metrics(found["the network"][rows]):
+                yield {"data": "UNIPEN lines", "split": split, **record}, []
+        training = read_lines(data, "lines", "train")
+        for velocity, kind in ((False, "all points alike"), (True, "constant velocity")):
+            found[kind] = baseline(training, lines, velocity)
+        cells = [
+            [kind, *(round(float(x), 3) for x in _per_point(own))] for kind, own in found.items()
+        ]
+        columns = ["", "nats/point", "position", "pen"]
+        table = {"title": "beside baselines", "columns": columns, "cells": cells}
+        yield {"data": "UNIPEN lines", "split": name, **table}, []
+
+
+def _per_point(found: np.ndarray) -> tuple[float, float, float]:
+    position, lift, count = found.sum(0)
+    return (position + lift) / count, position / count, lift / count
+
+
+def _metrics(found: np.ndarray) -> Iterator[Record]:
+    signature = "natural logarithm, offsets in x-heights"
+    for metric, value in zip(("nats/point", "position", "pen"), _per_point(found), strict=True):
+        yield {
+            "metric": metric,
+            "value": round(float(value), 4),
+            "rows": len(found),
+            "signature": signature,
+        }
+
+
+def baseline(training: list[Line], lines: list[Line], velocity: bool) -> np.ndarray:
+    """[lines, 3] Nats of position and pen, and points, of each line, by mixtures of Gaussians
+    (scikit-learn) and frequencies of training lines: one for all points, or one for those behind
+    a lifted pen and one for the others, whose offset is told from the last."""
+    from sklearn.mixture import GaussianMixture
+
+    rng = np.random.default_rng(0)
+    some = [training[n] for n in rng.permutation(len(training))[:_FITTED_LINES]]
+    fitted = np.concatenate([_rows(line, velocity, rng) for line in some])
+    found = np.zeros((len(lines), 3))
+    own = [_rows(line, velocity, rng) for line in lines]
+    for state in (0, 1):
+        use = fitted[fitted[:, 3] == state]
+        if not len(use):
+            continue
+        mixture = GaussianMixture(_COMPONENTS, random_state=0, reg_covar=1e-5).fit(use[:, :2])
+        share = np.array([1 - use[:, 2].mean(), use[:, 2].mean()])
+        for n, rows in enumerate(own):
+            here = rows[rows[:, 3] == state]
+            if len(here):
+                found[n, 0] -= mixture.score_samples(here[:, :2]).sum()
+                found[n, 1] -= np.log(share[here[:, 2].astype(int)]).sum()
+    found[:, 2] = [len(rows) for rows in own]
+    return found
+
+
+def _rows(line: Line, velocity: bool, rng: np.random.Generator) -> np.ndarray:
+    """[time, 4] What is told of each point: its offset, or what it differs by from the last; the
+    pen; and whether the pen was lifted before, where that is known."""
+    points = continuous(line.points, rng)
+    last = np.concatenate([[[0.0, 0.0, 1.0]], points[:-1]])
+    if not velocity:
+        return np.concatenate([points, np.zeros((len(points), 1))], 1)
+    down = last[:, 2:] < 0.5
+    return np.concatenate([points[:, :2] - down * last[:, :2], points[:, 2:], last[:, 2:]], 1)
