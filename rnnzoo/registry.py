@@ -24,6 +24,7 @@ _FAMILIES: dict[str, str | type] = {
     "deeploc": "rnnzoo.deeploc.task:ProteinLocalizer",
     "deepspeech": "rnnzoo.deepspeech.task:SpeechRecognizer",
     "handwriting": "rnnzoo.handwriting.task:HandwritingWriter",
+    "handwriting_prediction": "rnnzoo.handwriting.predictor:InkPredictor",
     "handwriting_reader": "rnnzoo.handwriting.reader:InkReader",
     "seq2seq": "rnnzoo.seq2seq.task:Seq2SeqTranslator",
 }

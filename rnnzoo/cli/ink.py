@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -23,14 +24,7 @@ def predict_ink(
     unfinished = [line.text for line in found.lines if not line.finished]
     if unfinished:
         messages.append(f"not written to the end: {unfinished[0]!r:.60}; try another --seed")
-    if options.output and not options.json:
-        found.save(options.output)
-        return found
-    with writer(options.output) as out:
-        print(
-            json.dumps(found.to_dict(), ensure_ascii=False) if options.json else found.to_svg(),
-            file=out,
-        )
+    _save(found, options)
     return found
 
 
@@ -39,6 +33,32 @@ def _text(options: argparse.Namespace) -> str:
     if options.inputs:
         return "\n".join(options.inputs)
     return "\n".join(text.removesuffix("\n") for text in read_texts(options.input or ["-"]))
+
+
+def predict_count(
+    model: Any, choices: dict[str, Any], options: argparse.Namespace, messages: list[str]
+) -> Any:
+    """Write lines of made-up ink, as many as the command line says (one), to the file that
+    `--output` names, or as SVG to standard output; returns the first."""
+    if options.resume or options.skip_invalid or options.input or len(options.inputs) > 1:
+        raise InputError("this model takes one number: how many lines it shall make up")
+    count = options.inputs[0] if options.inputs else "1"
+    if not count.isdecimal() or not int(count):
+        raise InputError(f"how many lines shall be made up? got {count!r:.40}")
+    found = model.predict(int(count), **choices)
+    lines = tuple(line for ink in found for line in ink.lines)
+    _save(dataclasses.replace(found[0], lines=lines), options)
+    return found[0]
+
+
+def _save(ink: Any, options: argparse.Namespace) -> None:
+    """Write ink as the command line asks."""
+    if options.output and not options.json:
+        ink.save(options.output)
+        return
+    with writer(options.output) as out:
+        whole = json.dumps(ink.to_dict(), ensure_ascii=False) if options.json else ink.to_svg()
+        print(whole, file=out)
 
 
 def predict_strokes(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from rnnzoo import registry
-from rnnzoo.cli.ink import predict_ink, predict_strokes
+from rnnzoo.cli.ink import predict_count, predict_ink, predict_strokes
 from rnnzoo.cli.options import located, model_options
 from rnnzoo.cli.proteins import predict_proteins
 from rnnzoo.cli.sound import predict_sound
@@ -37,6 +37,7 @@ def predict(options: argparse.Namespace) -> None:
     with quiet(options.verbose):
         model = registry.load(options.name, dtype=options.dtype, **located(options))
         by_kind = {
+            "count": predict_count,
             "ink": predict_ink,
             "lines": _predict_lines,
             "proteins": predict_proteins,

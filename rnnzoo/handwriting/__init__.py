@@ -1,7 +1,8 @@
 """Handwriting: Graves 2013, a network that writes with a pen, and one that reads what it wrote."""
 
-from rnnzoo.handwriting.decode import InkSampler, SamplingOptions
+from rnnzoo.handwriting.decode import InkSampler, PredictionOptions, SamplingOptions
 from rnnzoo.handwriting.network import HandwritingConfig, build_network
+from rnnzoo.handwriting.predictor import InkPredictor, PredictorConfig, PredictorPreprocessor
 from rnnzoo.handwriting.preprocess import HandwritingPreprocessor, PreprocessorConfig, Style
 from rnnzoo.handwriting.reader import (
     InkReader,
@@ -19,8 +20,12 @@ __all__ = [
     "HandwritingPreprocessor",
     "HandwritingWriter",
     "InkLine",
+    "InkPredictor",
     "InkReader",
     "InkSampler",
+    "PredictionOptions",
+    "PredictorConfig",
+    "PredictorPreprocessor",
     "PreprocessorConfig",
     "ReaderConfig",
     "ReaderPreprocessor",

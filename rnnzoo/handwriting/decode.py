@@ -51,6 +51,35 @@ class SamplingOptions:
         check_range(self, bias=(0, 20), seed=(0, 2**63 - 1), max_points_per_character=(1, 10_000))
 
 
+@dataclasses.dataclass(frozen=True)
+class PredictionOptions:
+    """How ink is sampled without a text.
+
+    Attributes
+    ----------
+    bias : float
+        b of section 5.4: 0 samples what the network believes, more is neater.
+    seed : int
+        The same seed gives the same ink.
+    num_points : int
+        How many points a line gets.
+
+    Examples
+    --------
+    >>> from rnnzoo.handwriting import PredictionOptions
+    >>> PredictionOptions(num_points=300).bias
+    0.0
+    """
+
+    bias: float = 0.0
+    seed: int = 0
+    num_points: int = 700
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        check_range(self, bias=(0, 20), seed=(0, 2**63 - 1), num_points=(1, 100_000))
+
+
 class Prime(NamedTuple):
     """Ink that leads a line: points [time, 3] in x-heights, and their characters' numbers."""
 
@@ -97,12 +126,15 @@ class _Loop(NamedTuple):
 
 def _asked(
     texts: Sequence[Sequence[int]],
-    options: SamplingOptions,
+    options: SamplingOptions | PredictionOptions,
     primes: Sequence[Prime],
     seeds: Sequence[Sequence[int]],
 ) -> _Asked:
     """Texts, primes and draws of lines, padded."""
-    bounds = [int(options.max_points_per_character * len(text)) + 50 for text in texts]
+    if isinstance(options, PredictionOptions):
+        bounds = [options.num_points] * len(texts)
+    else:
+        bounds = [int(options.max_points_per_character * len(text)) + 50 for text in texts]
     leads = [len(prime.points) for prime in primes]
     whole = [(*prime.characters, *text) for prime, text in zip(primes, texts, strict=True)]
     characters = np.zeros((len(texts), 1 + max(map(len, whole))), np.int32)
@@ -133,7 +165,8 @@ class InkSampler:
     Parameters
     ----------
     network : keras.Model
-        What `build_network` returns, for a network that writes.
+        What `build_network` returns. Of one without text, texts are empty, and a line ends at its
+        bound alone.
 
     Examples
     --------
@@ -152,7 +185,7 @@ class InkSampler:
     def __call__(
         self,
         texts: Sequence[Sequence[int]],
-        options: SamplingOptions,
+        options: SamplingOptions | PredictionOptions,
         primes: Sequence[Prime] | None = None,
         seeds: Sequence[Sequence[int]] | None = None,
     ) -> list[Sampled]:
@@ -161,7 +194,7 @@ class InkSampler:
         Parameters
         ----------
         texts : sequences of the numbers of characters
-        options : SamplingOptions
+        options : SamplingOptions or PredictionOptions
         primes : sequence of Prime, optional
             Of each line.
         seeds : sequences of int, optional
@@ -256,7 +289,8 @@ class InkSampler:
         until: Any,
         *loop: Any,
     ) -> tuple[Any, ...]:
-        text, width = self._writer.text(characters), tf.shape(characters)[1]
+        writes, width = self._writer.config.writes, tf.shape(characters)[1]
+        text = self._writer.text(characters) if writes else None
         last, rows = tf.shape(forced)[1] - 1, tf.range(tf.shape(characters)[0])
         behind = tf.one_hot(lengths, width)  # the place behind each text
         within = tf.sequence_mask(lengths, width, tf.float32)
@@ -270,11 +304,14 @@ class InkSampler:
             drawn = self._point(y, tf.gather_nd(draws, tf.stack([rows, new], -1)), bias)
             primed = now.t < leads
             point = tf.where(primed[:, None], forced[:, tf.minimum(now.t + 1, last)], drawn)
-            writes = ~primed & ~now.done
-            counts = now.counts + tf.cast(writes, tf.int32)
-            past = tf.reduce_sum(phi * behind, -1) > tf.reduce_max(phi * within, -1)
-            over = writes & past  # section 5.3
-            done = now.done | over | (writes & (counts >= bounds))
+            goes_on = ~primed & ~now.done
+            counts = now.counts + tf.cast(goes_on, tf.int32)
+            done, finished = now.done | (goes_on & (counts >= bounds)), now.finished
+            if phi is None:
+                phi = tf.zeros_like(within)
+            else:  # section 5.3
+                past = tf.reduce_sum(phi * behind, -1) > tf.reduce_max(phi * within, -1)
+                done, finished = done | (goes_on & past), finished | (goes_on & past)
             place = now.t - loop_t
             return (
                 points.write(place, point),
@@ -283,7 +320,7 @@ class InkSampler:
                 point,
                 done,
                 counts,
-                now.finished | over,
+                finished,
                 *tf.nest.flatten(after),
             )
 

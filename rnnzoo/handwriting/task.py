@@ -27,8 +27,70 @@ from rnnzoo.layers.mixture_density import log_density, log_lift, mixture_of
 from rnnzoo.task import Task, check_batch_size, raw_inputs
 
 
+class PenTask(Task):
+    """What the tasks of both networks share: their loss."""
+
+    config_type = HandwritingConfig
+    changeable = ("dropout",)
+    config: HandwritingConfig
+    build_network = staticmethod(build_network)
+    weight_shapes = staticmethod(weight_shapes)
+
+    def compile(self, optimizer: Any = None, **kwargs: Any) -> None:
+        """As `keras.Model.compile`; by default Adam at 3e-4 with clipped gradients. The loss is in
+        nats for each point (equation 26), offsets in x-heights."""
+        optimizer = optimizer or keras.optimizers.Adam(3e-4, global_clipnorm=1.0)
+        super().compile(optimizer=optimizer, **kwargs)
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """y hat [batch, time, 1 + 6 M] of `points` and `characters`."""
+        return self.network(inputs, training=training)["y"]
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """Nats for each point of `y` [batch, time, 3], weighted by `sample_weight`
+        [batch, time]."""
+        mixture, scale = mixture_of(y_pred), self.config.offset_scale
+        nats = 2 * np.log(scale) - log_density(mixture, y[..., :2] / scale)
+        nats -= log_lift(mixture, y[..., 2])
+        weight = tf.ones_like(nats) if sample_weight is None else tf.cast(sample_weight, nats.dtype)
+        return tf.reduce_sum(weight * nats) / tf.maximum(tf.reduce_sum(weight), 1e-6)
+
+
+def check_points(ink: Any, name: str) -> np.ndarray:
+    """The points [time, 3] of a line of ink.
+
+    Raises
+    ------
+    InputError
+        Names the ink.
+    """
+    try:
+        return Style("", getattr(ink, "points", ink)).points
+    except InputError as error:
+        raise InputError(f"{name}: {str(error).replace('of a style ', '')}") from error
+
+
+def points_and_weights(inks: list[Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points that go in [batch, time, 3], those that follow each, and 1 where there is one
+    [batch, time]."""
+    lines = [check_points(ink, "ink") for ink in inks]
+    counts = np.array([len(line) for line in lines])
+    points = np.zeros((len(lines), 1 + counts.max(), 3), np.float32)
+    for row, line in zip(points, lines, strict=True):
+        row[: 1 + len(line)] = begun(line)
+    weights = np.arange(counts.max())[None] < counts[:, None]
+    return points[:, :-1], points[:, 1:], weights.astype(np.float32)
+
+
 @keras.saving.register_keras_serializable(package="rnnzoo")
-class HandwritingWriter(Task):
+class HandwritingWriter(PenTask):
     """A network that writes text with a pen.
 
     Parameters
@@ -59,12 +121,8 @@ class HandwritingWriter(Task):
 
     family = "handwriting"
     raw_kind = "ink"
-    config_type = HandwritingConfig
     preprocessor_config_type = PreprocessorConfig
     decoding_type = SamplingOptions
-    changeable = ("dropout",)
-    build_network = staticmethod(build_network)
-    weight_shapes = staticmethod(weight_shapes)
 
     def __init__(
         self,
@@ -96,56 +154,21 @@ class HandwritingWriter(Task):
 
     # --- training --------------------------------------------------------------------------
 
-    def compile(self, optimizer: Any = None, **kwargs: Any) -> None:
-        """As `keras.Model.compile`; by default Adam at 3e-4 with clipped gradients. The loss is in
-        nats for each point (equation 26), offsets in x-heights."""
-        optimizer = optimizer or keras.optimizers.Adam(3e-4, global_clipnorm=1.0)
-        super().compile(optimizer=optimizer, **kwargs)
-
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """y hat [batch, time, 1 + 6 M] of `points` and `characters`."""
-        return self.network(inputs, training=training)["y"]
-
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> Any:
-        """Nats for each point of `y` [batch, time, 3], weighted by `sample_weight`
-        [batch, time]."""
-        mixture, scale = mixture_of(y_pred), self.config.offset_scale
-        nats = 2 * np.log(scale) - log_density(mixture, y[..., :2] / scale)
-        nats -= log_lift(mixture, y[..., 2])
-        weight = tf.ones_like(nats) if sample_weight is None else tf.cast(sample_weight, nats.dtype)
-        return tf.reduce_sum(weight * nats) / tf.maximum(tf.reduce_sum(weight), 1e-6)
-
     def check_pairs(self, pairs: list[tuple[Any, Any]]) -> None:
         for number, (text, ink) in enumerate(pairs):
             try:
                 self.preprocessor.written(text)
             except InputError as error:
                 raise InputError(f"input {number}: {error}") from error
-            try:
-                Style("", ink)
-            except InputError as error:
-                message = str(error).replace("of a style ", "")
-                raise InputError(f"target {number}: {message}") from error
+            check_points(ink, f"target {number}")
 
     def training_batch(self, inputs: list[Any], targets: list[Any]) -> tuple[Any, Any, Any]:
         """Points and characters, the points that follow, and a weight for each. An input is a
         line's text, a target its points [time, 3] as `Style` has them."""
         lines = [self.preprocessor.written(text) for text in inputs]
         characters, _ = self.preprocessor.pad(lines)
-        counts = [len(ink) for ink in targets]
-        points = np.zeros((len(targets), 1 + max(counts), 3), np.float32)
-        for row, ink in enumerate(targets):
-            points[row, : 1 + len(ink)] = begun(np.asarray(ink, np.float32))
-        weights = np.arange(max(counts))[None] < np.array(counts)[:, None]
-        inputs_ = {"points": points[:, :-1], "characters": characters}
-        return inputs_, points[:, 1:], weights.astype(np.float32)
+        before, after, weights = points_and_weights(targets)
+        return {"points": before, "characters": characters}, after, weights
 
     # --- prediction ------------------------------------------------------------------------
 

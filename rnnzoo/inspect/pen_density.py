@@ -12,7 +12,7 @@ from rnnzoo.errors import InputError
 from rnnzoo.figures import new_figure
 from rnnzoo.handwriting.preprocess import Style, begun
 from rnnzoo.handwriting.result import InkLine
-from rnnzoo.handwriting.task import HandwritingWriter
+from rnnzoo.handwriting.task import PenTask
 from rnnzoo.layers.mixture_density import Mixture, mixture_of
 
 _MARGIN = 1.0
@@ -83,18 +83,16 @@ class PenDensity:
         return figure
 
 
-def pen_density(
-    model: HandwritingWriter, ink: Any, text: str | None = None, step: float = 0.1
-) -> PenDensity:
+def pen_density(model: PenTask, ink: Any, text: str | None = None, step: float = 0.1) -> PenDensity:
     """Where a network expects each point of a line, given those before.
 
     Parameters
     ----------
-    model : HandwritingWriter
+    model : HandwritingWriter or InkPredictor
     ink : InkLine, Style or array
         A line; an array of points [time, 3] as `InkLine.points`.
     text : str, optional
-        What is written there; the ink's own by default.
+        What is written there, for a network that writes; the ink's own by default.
     step : float
         Of the grid, in x-heights.
 
@@ -124,13 +122,14 @@ def pen_density(
         raise InputError(f"step must be above 0, got {step!r}")
     if isinstance(ink, (InkLine, Style)):
         text, ink = ink.text if text is None else text, ink.points
-    if text is None:
-        raise InputError("what is written in the ink? give it as text=")
     points = Style("", ink).points
-    characters, _ = model.preprocessor.pad([model.preprocessor.written(text)])
-    inputs = {"points": begun(points)[None, :-1], "characters": characters}
+    inputs = {"points": begun(points)[None, :-1]}
+    if model.config.writes:
+        if text is None:
+            raise InputError("what is written in the ink? give it as text=")
+        inputs["characters"], _ = model.preprocessor.pad([model.preprocessor.written(text)])
     mixture = mixture_of(model.network(inputs, training=False)["y"][0])
-    line = InkLine(text, points, np.zeros((len(points), 0), np.float32), True)
+    line = InkLine(text or "", points, np.zeros((len(points), 0), np.float32), True)
     places = np.cumsum(points[:, :2], axis=0, dtype=np.float64)
     low, high = places.min(0) - _MARGIN, places.max(0) + _MARGIN
     x, y = (np.arange(a, b + step, step) for a, b in zip(low, high, strict=True))
