@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -162,3 +163,37 @@ def test_the_reader_s_run_learns_and_keeps_its_language_model(data, tmp_path, mo
     assert losses[-1] < losses[0]
     model = NGram.from_bytes((folder / handwriting_reader.LANGUAGE_MODEL).read_bytes())
     assert model.alphabet == PreprocessorConfig().alphabet
+
+
+def test_nats_are_measured_beside_baselines(tmp_path, monkeypatch):
+    from recipes import handwriting_measure
+
+    rng = np.random.default_rng(0)
+    # steady lines of one velocity each: the last offset tells the next, the mean of all does not
+    counts = np.full(60, 40)
+    velocity = np.repeat(rng.uniform(-40, 40, (60, 2)), 40, 0)
+    offsets = np.round(velocity + rng.normal(0, 3, (2400, 2))).astype("i2")
+    np.savez(
+        tmp_path / FILES["lines"],
+        dx=offsets[:, 0], dy=offsets[:, 1], eos=np.packbits(np.arange(2400) % 10 == 9),
+        start=np.concatenate([[0], np.cumsum(counts)]).astype("i4"),
+        text=np.frombuffer("\n".join(["ab"] * 60).encode(), "u1"),
+        writer=np.arange(60, dtype="i2"), source=np.zeros(60, "u1"),
+        source_names=np.array(["aga"]), split=np.array([0] * 50 + [1] * 5 + [2] * 5, "u1"),
+        seen_text=np.arange(60) % 2 == 0, unit=np.int64(100),
+    )  # fmt: skip
+    monkeypatch.setattr(handwriting_measure, "_COMPONENTS", 3)
+    task = SimpleNamespace(network=handwriting.Run(RECIPE, tmp_path).network)
+    records = [record for record, _ in handwriting_measure.Measure(task, "x", 4, {})(
+        tmp_path, "valid", None, 0)]  # fmt: skip
+    whole, new, (table,) = records[:3], records[3:6], records[6:]
+    assert [record["rows"] for record in (*whole, *new)] == [5] * 3 + [2] * 3
+    values = {record["metric"]: record["value"] for record in whole}
+    assert values["nats/point"] == pytest.approx(values["position"] + values["pen"], abs=1e-3)
+    network, alike, steady = table["cells"]
+    assert network[1] == pytest.approx(values["nats/point"], abs=1e-3)
+    assert steady[2] < alike[2] - 1
+    # 3 hundredths of noise in each of two offsets: the entropy of their difference
+    expected = np.log(2 * np.pi * np.e * 2 * 0.03**2)
+    assert steady[2] == pytest.approx(expected, abs=0.5)
+    assert alike[3] == pytest.approx(-(0.1 * np.log(0.1) + 0.9 * np.log(0.9)), abs=0.02)
