@@ -280,6 +280,28 @@ def test_a_grammar_lets_its_sentences_through_alone(model):
         model.predict(SOUNDS[0], grammar=sentences, beam_size=1)
 
 
+def test_what_is_not_of_the_grammar_is_left_out(model):
+    known = SAID[1]
+    options = {"grammar": [known], "min_confidence": 0.3}
+    assert model.predict(SOUNDS[4], grammar=[known]).text == known
+    for sound, text in ((SOUNDS[1], known), (SOUNDS[4], "")):
+        found = model.predict(sound, **options)
+        with model.stream(**options) as stream:
+            stream.feed(sound[0])
+        for one in (found, stream.finish()):
+            assert one.text == text and len(one.words) == len(text.split())
+            assert one.alternatives[0][0] == text
+            assert (one.confidence >= 0.3) == bool(text)
+    told = model.predict(SOUNDS[1], grammar=[known])
+    assert told.to_dict()["confidence"] == pytest.approx(told.confidence, abs=1e-4)
+    # without a grammar nothing is left out
+    assert model.predict(SOUNDS[4], min_confidence=1.0).text == model.predict(SOUNDS[4]).text
+    long = np.concatenate([SOUNDS[4][0]] * 20)
+    assert len(long) / RATE > 30  # of a stream that settles, the whole is asked
+    assert model.predict((long, RATE), **options).text == ""
+    assert model.predict((long, RATE), **options).slots == {}
+
+
 def test_a_slot_may_be_left_out(model):
     first, second = SAID[0].split()
     slots = {"which": [f"{first} ", ""], "rest": [second]}

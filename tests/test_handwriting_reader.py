@@ -136,6 +136,8 @@ def test_nothing_is_read_as_nothing(model):
 def test_a_grammar_and_a_language_model_help(model):
     found = model.predict(INKS[0], grammar=[SAID[1], SAID[0]])
     assert found.text == SAID[0]
+    assert model.predict(INKS[0], grammar="v v").text == "v v"
+    assert model.predict(INKS[0], grammar="v v", min_confidence=0.3).text == ""
     language = NGram.train(SAID * 3, " iov", 4, (1, 1, 1, 1))
     helped = untaught(language)
     helped.network.set_weights(model.network.get_weights())

@@ -1,6 +1,13 @@
 """Connectionist temporal classification: loss, search, language."""
 
-from rnnzoo.ctc.beam_search import Hypothesis, PrefixBeamSearch, Scorer, align, greedy
+from rnnzoo.ctc.beam_search import (
+    Hypothesis,
+    PrefixBeamSearch,
+    Scorer,
+    align,
+    greedy,
+    path_log_prob,
+)
 from rnnzoo.ctc.decode import DecodingOptions, grammar_for, hypotheses, search_for
 from rnnzoo.ctc.language import Automaton, Combined, Grammar, HotWords
 from rnnzoo.ctc.loss import ctc_loss, mean_ctc_loss
@@ -22,5 +29,6 @@ __all__ = [
     "greedy",
     "hypotheses",
     "mean_ctc_loss",
+    "path_log_prob",
     "search_for",
 ]

@@ -140,6 +140,26 @@ def align(log_probs: np.ndarray, symbols: Sequence[int]) -> tuple[np.ndarray, np
     return first, last
 
 
+def path_log_prob(
+    log_probs: np.ndarray, symbols: Sequence[int], first: np.ndarray, last: np.ndarray
+) -> float:
+    """Natural logarithm of the probability of the path that `align` found: all that was put in is
+    accounted for, by symbols or by blanks.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnzoo.ctc import align, path_log_prob
+    >>> log_probs = np.log([[0.5, 0.25, 0.25], [0.5, 0.5, 0.0001], [0.5, 0.25, 0.25]])
+    >>> round(float(np.exp(path_log_prob(log_probs, [1], *align(log_probs, [1])))), 4)
+    0.125
+    """
+    path = np.zeros(len(log_probs), int)
+    for begin, end, symbol in zip(first, last, symbols, strict=True):
+        path[begin : end + 1] = symbol
+    return float(log_probs[np.arange(len(path)), path].astype(np.float64).sum())
+
+
 class PrefixBeamSearch:
     """Prefix beam search over frames that may come in pieces.
 

@@ -51,6 +51,9 @@ class DecodingOptions:
     min_symbol_log_prob : float
         Symbols less likely than this in a frame (natural logarithm) are not tried there, unless
         there is a grammar.
+    min_confidence : float
+        With a grammar: where the result's confidence is less than this, none of its sentences was
+        meant, and the text is empty.
 
     Examples
     --------
@@ -64,6 +67,7 @@ class DecodingOptions:
     lm_weight: float = 0.8
     word_bonus: float = 0.0
     min_symbol_log_prob: float = -8.0
+    min_confidence: float = 0.0
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -74,6 +78,7 @@ class DecodingOptions:
             lm_weight=(0, 100),
             word_bonus=(-100, 100),
             min_symbol_log_prob=(-1000, 0),
+            min_confidence=(0, 1),
         )
         if self.num_hypotheses > self.beam_size:
             raise ValueError(
@@ -196,3 +201,9 @@ def hypotheses(
     search.reset()
     search.feed(log_probs)
     return search.finish(count)
+
+
+def confidence_of(path_log_prob: float, count: int) -> float:
+    """How sure a network is of a text of `count` symbols, for each of them, 0 to 1: of the
+    probability of its likeliest alignment (`rnnzoo.ctc.path_log_prob`); 0 without symbols."""
+    return math.exp(path_log_prob / count) if count else 0.0

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from rnnzoo.ctc import Grammar, Hypothesis, align
+from rnnzoo.ctc import Grammar, Hypothesis, align, path_log_prob
+from rnnzoo.ctc.decode import confidence_of
 from rnnzoo.deepspeech.preprocess import SpeechPreprocessor
 from rnnzoo.deepspeech.result import Transcript, Word
 
@@ -75,31 +76,43 @@ def transcript_of(
     preprocessor: SpeechPreprocessor,
     seconds_per_frame: float,
     grammar: Grammar | None = None,
+    min_confidence: float = 0.0,
 ) -> Transcript:
     """The transcript of a recording, of its parts: of each the second where it begins, the
     log-probabilities [frames, symbols], the spectrogram [frames, mels] and what was found; with
-    the fillings of the grammar's slots."""
+    the fillings of the grammar's slots. A part that is less sure than `min_confidence` of being a
+    sentence of the grammar is none."""
     words: list[Word] = []
+    told: list[list[Hypothesis]] = []
+    total, count = 0.0, 0
     for begin, log_probs, _, found in parts:
         symbols = found[0].symbols if found else ()
         first, last = align(log_probs, symbols)
         text = preprocessor.text(symbols)
-        words += words_of(text, first, last, log_probs, symbols, seconds_per_frame, begin)
+        path = path_log_prob(log_probs, symbols, first, last)
+        total, count = total + path, count + len(symbols)
+        sure = grammar is None or confidence_of(path, len(symbols)) >= min_confidence
+        if sure:
+            words += words_of(text, first, last, log_probs, symbols, seconds_per_frame, begin)
+        told.append(found if sure else [])
     text = " ".join(word.text for word in words)
     alternatives: dict[str, float] = {}
-    for one in parts[0][3] if len(parts) == 1 else []:
+    for one in told[0] if len(parts) == 1 else []:
         plain = " ".join(preprocessor.text(one.symbols).split())
         alternatives.setdefault(plain, one.score)
     score = sum(found[0].score if found else -math.inf for *_, found in parts)
-    said = [" ".join(preprocessor.text(f[0].symbols).split()) for *_, f in parts if f]
-    told = [grammar.fillings(one) for one in said if one] if grammar is not None else []
-    slots = told[0] if len(told) == 1 else {}  # a sentence for each part: they do not go together
+    said = [" ".join(preprocessor.text(f[0].symbols).split()) for f in told if f]
+    filled = [grammar.fillings(one) for one in said if one] if grammar is not None else []
+    slots = (
+        filled[0] if len(filled) == 1 else {}
+    )  # a sentence for each part: they do not go together
     return Transcript(
         text=text,
         name=name,
         words=tuple(words),
         alternatives=tuple(alternatives.items()) or ((text, score),),
         slots=slots,
+        confidence=confidence_of(total, count),
         seconds=seconds,
         alphabet=preprocessor.config.alphabet,
         log_probs=np.concatenate([log_probs for _, log_probs, _, _ in parts]).astype(np.float16),

@@ -62,6 +62,10 @@ class Transcript:
         What a grammar's slots were filled with, by name; a slot that comes again in a sentence
         has a number, as in "digit_2". Empty without a grammar, and where a recording was cut and
         several of its parts say a sentence.
+    confidence : float
+        The network's probability of the whole sound being said so, characters and what is between
+        them, for each character: P(likeliest alignment) ** (1 / characters), 0 to 1. Of what was
+        no sentence of a grammar (`min_confidence`) that of the sentence that came nearest.
     seconds : float
         The recording's length.
     alphabet : str
@@ -78,6 +82,7 @@ class Transcript:
     words: tuple[Word, ...]
     alternatives: tuple[tuple[str, float], ...]
     slots: dict[str, str]
+    confidence: float
     seconds: float
     alphabet: str
     log_probs: np.ndarray
@@ -95,6 +100,7 @@ class Transcript:
             "name": self.name,
             "text": self.text,
             "seconds": round(self.seconds, 3),
+            "confidence": round(self.confidence, 4),
             "words": [word.to_dict() for word in self.words],
             "alternatives": [
                 {"text": text, "score": round(score, 4)} for text, score in self.alternatives

@@ -9,7 +9,15 @@ from typing import Any, Self
 
 import numpy as np
 
-from rnnzoo.ctc import DecodingOptions, Grammar, PrefixBeamSearch, align, greedy
+from rnnzoo.ctc import (
+    DecodingOptions,
+    Grammar,
+    PrefixBeamSearch,
+    align,
+    greedy,
+    path_log_prob,
+)
+from rnnzoo.ctc.decode import confidence_of
 from rnnzoo.deepspeech.audio import check_rate, checked
 from rnnzoo.deepspeech.decode import transcript_of, words_of
 from rnnzoo.deepspeech.frames import FrameStream
@@ -86,7 +94,8 @@ class TranscriptStream:
         self._log_probs: list[np.ndarray] = []  # of what is not settled
         self._words: list[Word] = []
         self._text = ""
-        self._settled_frames = self._waiting = 0
+        self._settled_frames = self._settled_symbols = self._waiting = 0
+        self._settled_path = 0.0
         self._next_try = _SETTLE_SECONDS
         self._pictured: list[np.ndarray] = []  # log-probabilities of what is settled
         self._mels: list[np.ndarray] = []
@@ -186,6 +195,8 @@ class TranscriptStream:
         self._words += words
         self._text = " ".join([self._text, *(word.text for word in words)]).strip()
         self._settled_frames += len(log_probs)
+        self._settled_path += path_log_prob(log_probs, symbols, first, last)
+        self._settled_symbols += len(symbols)
         if self._count <= self._pictured_seconds * self._rate:
             self._pictured.append(log_probs.astype(np.float16))
 
@@ -225,11 +236,16 @@ class TranscriptStream:
                 self._preprocessor,
                 self._seconds_per_frame,
                 self._grammar,
+                # of a text that is settled in part the whole is asked
+                0.0 if self._settled_frames else self._options.min_confidence,
             )
-            self._finished = self._whole(rest)
+            symbols = found[0].symbols if found else ()
+            path = path_log_prob(log_probs, symbols, *align(log_probs, symbols))
+            sure = confidence_of(self._settled_path + path, self._settled_symbols + len(symbols))
+            self._finished = self._whole(rest, sure)
         return self._finished
 
-    def _whole(self, rest: Transcript) -> Transcript:
+    def _whole(self, rest: Transcript, confidence: float) -> Transcript:
         """The transcript of all, of that of what was not settled."""
         if self._count > self._pictured_seconds * self._rate:
             rest = dataclasses.replace(
@@ -237,11 +253,14 @@ class TranscriptStream:
             )
         if not self._settled_frames:
             return rest
-        text = f"{self._text} {rest.text}".strip()
+        text, words = f"{self._text} {rest.text}".strip(), (*self._words, *rest.words)
+        if self._grammar is not None and confidence < self._options.min_confidence:
+            text, words = "", ()
         return dataclasses.replace(
             rest,
             text=text,
-            words=(*self._words, *rest.words),
+            words=words,
+            confidence=confidence,
             alternatives=((text, rest.alternatives[0][1]),),
             slots={} if self._grammar is None else self._grammar.fillings(text),
             log_probs=np.concatenate([*self._pictured, rest.log_probs]),

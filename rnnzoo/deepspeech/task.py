@@ -327,6 +327,7 @@ class SpeechRecognizer(Task):
                 self.preprocessor,
                 self.config.seconds_per_frame,
                 grammar,
+                options.min_confidence,
             )
 
     def _run(self, chunks: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -21,8 +21,10 @@ from rnnzoo.ctc import (
     grammar_for,
     hypotheses,
     mean_ctc_loss,
+    path_log_prob,
     search_for,
 )
+from rnnzoo.ctc.decode import confidence_of
 from rnnzoo.errors import ConfigError, InputError
 from rnnzoo.figures import new_figure
 from rnnzoo.handwriting.ink import evenly, lines_of, normalized
@@ -42,7 +44,8 @@ class Reading:
     text : str
         A line for each line of ink.
     confidence : float
-        Geometric mean of the probabilities that the network gave the characters, 0 to 1.
+        The network's probability of the whole ink being read so, characters and what is between
+        them, for each character: P(likeliest alignment) ** (1 / characters), 0 to 1.
     alternatives : tuple of (str, float)
         Texts with their scores (natural logarithms), the best first; of ink of several lines the
         best alone.
@@ -358,6 +361,9 @@ class InkReader(Task):
         points = [evenly(line, self.config.spacing) for line in strokes]
         outputs = self._run(points, batch_size, verbose)
         found = [self._read(own, search, chosen.num_hypotheses) for own in outputs]
+        if language is not None:
+            least = chosen.min_confidence
+            found = [line if line.confidence >= least else line.nothing() for line in found]
         readings, begin = [], 0
         for page in pages:
             own = slice(begin, begin + len(page))
@@ -392,38 +398,42 @@ class InkReader(Task):
                 bar.update(len(rows))
         return outputs
 
-    def _read(
-        self, log_probs: np.ndarray, search: PrefixBeamSearch | None, count: int
-    ) -> list[tuple[str, float, list[float]]]:
-        """Texts of a line with their scores, and of the best the log-probability of each
-        character; at least one text."""
+    def _read(self, log_probs: np.ndarray, search: PrefixBeamSearch | None, count: int) -> _Line:
         found = hypotheses(log_probs, search, count) if len(log_probs) else []
-        read = []
-        for number, one in enumerate(found):
-            sure: list[float] = []
-            if number == 0:
-                first, last = align(log_probs, one.symbols)
-                sure = [
-                    float(log_probs[a : b + 1, symbol].max())
-                    for a, b, symbol in zip(first, last, one.symbols, strict=True)
-                ]
-            read.append((self.preprocessor.text(one.symbols).strip(), one.score, sure))
-        return read or [("", 0.0, [])]
+        symbols = found[0].symbols if found else ()
+        path = path_log_prob(log_probs, symbols, *align(log_probs, symbols))
+        texts = [(self.preprocessor.text(one.symbols).strip(), one.score) for one in found]
+        return _Line(texts or [("", 0.0)], path, len(symbols))
 
 
-def _together(
-    lines: list[list[tuple[str, float, list[float]]]], strokes: list[list[np.ndarray]]
-) -> Reading:
+class _Line(NamedTuple):
+    """Texts of a line with their scores, the best first, and of the best the logarithm of the
+    probability of its alignment and its count of symbols."""
+
+    texts: list[tuple[str, float]]
+    path_log_prob: float
+    num_symbols: int
+
+    @property
+    def confidence(self) -> float:
+        return confidence_of(self.path_log_prob, self.num_symbols)
+
+    def nothing(self) -> _Line:
+        """As no sentence."""
+        return self._replace(texts=[("", self.texts[0][1])])
+
+
+def _together(lines: list[_Line], strokes: list[list[np.ndarray]]) -> Reading:
     """The reading of ink, of that of its lines."""
-    sure = [value for line in lines for value in line[0][2]]
-    text = "\n".join(line[0][0] for line in lines)
-    score = sum(line[0][1] for line in lines)
+    text = "\n".join(line.texts[0][0] for line in lines)
+    score = sum(line.texts[0][1] for line in lines)
     alternatives: dict[str, float] = {}
-    for other, value, _ in lines[0] if len(lines) == 1 else []:
+    for other, value in lines[0].texts if len(lines) == 1 else []:
         alternatives.setdefault(other, value)
+    path = sum(line.path_log_prob for line in lines)
     return Reading(
         text,
-        float(np.exp(np.mean(sure))) if sure else 0.0,
+        confidence_of(path, sum(line.num_symbols for line in lines)),
         tuple(alternatives.items()) or ((text, score),),
         strokes[0] if strokes else [],
     )
