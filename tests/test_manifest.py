@@ -22,7 +22,10 @@ SIZE_LIMITS = {
     "deeploc-attn": 8e6,
     "deeploc-multiloc": 3e6,
     "deeploc-multiloc-clean": 3e6,
+    "deepspeech-commands": 4e6,
+    "deepspeech-digits": 4e6,
     "deepspeech-small": 10e6,
+    "deepspeech-streaming": 6e6,
     "seq2seq-en-fr": 10e6,
     "seq2seq-en-fr-sutskever": 6e6,
 }
