@@ -224,6 +224,21 @@ def test_single_digits_are_measured_with_ten_words_and_joined_ones_with_strings(
     assert (found[0][0]["metric"], found[0][0]["value"], found[0][0]["rows"]) == ("WER", 50, 2)
 
 
+def test_other_speech_is_to_be_left_out(data):
+    with zipfile.ZipFile(data / "librispeech_test.zip", "w") as clips:
+        clips.write(CLIPS / ROWS[0][1], "librispeech_test/1.mp3")
+        clips.write(CLIPS / ROWS[1][1], "librispeech_test/2.mp3")
+    with zipfile.ZipFile(data / "speechocean_test.zip", "w") as clips:
+        clips.write(CLIPS / ROWS[2][1], "speechocean_test/3.opus")
+    with (data / "metadata.tsv").open("a") as table:
+        for path in ("librispeech_test/1.mp3", "librispeech_test/2.mp3", "speechocean_test/3.opus"):
+            table.write(f"{path}\tsome\tone\ta word\ttest\t\n")
+    found = list(Measure(Parrot(["", "a mocha"]), "x", 4, {})(data, "other-speech", None, 0))
+    assert [(r["data"], r["value"], r["rows"]) for r, _ in found] == [
+        ("LibriSpeech", 50, 2), ("speechocean762", 100, 1),
+    ]  # fmt: skip
+
+
 def test_a_word_s_delay_ends_where_it_is_told():
     clip = Spoken(np.zeros(9, "f4"), "what do i care", "me", {}, (0.3, 0.5, 0.6, 1.0))
     told = [

@@ -4,10 +4,12 @@
 speaker; `commands-valid` and `commands-test` are the coffee commands with the slots that were
 meant; `digits` are FSDD's of its test speaker, whom no entry has heard, one by one and joined to
 strings, `digits-valid` those of the training part's speaker that is kept for tuning. `latency` is
-for networks that stream: how long after a word's end it is told. `...-beside-others` puts
-pocketsphinx and Whisper tiny.en (faster-whisper) next to the recognizer on the same test clips, in
-turn in one run, with the real-time factor of each. There, what was said and what was heard are
-normalised as Whisper's authors do, for every system: "12", "twelve", "Mr." and "mister" are one.
+for networks that stream: how long after a word's end it is told; `other-speech` is for those with a
+grammar of their own: how much of LibriSpeech and speechocean762 they leave out, as they should.
+`...-beside-others` puts pocketsphinx and Whisper tiny.en (faster-whisper) next to the recognizer
+on the same test clips, in turn in one run, with the real-time factor of each. There, what was said
+and what was heard are normalised as Whisper's authors do, for every system: "12", "twelve", "Mr."
+and "mister" are one.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ SETS = (
     "digits",
     "digits-valid",
     "latency",
+    "other-speech",
     "librispeech-beside-others",
     "speechocean-beside-others",
     "commands-beside-others",
@@ -80,6 +83,7 @@ def read_set(data: Path, name: str, limit: int | None) -> list[tuple[str, str, l
         "valid": ["librispeech", "speechocean"],
         "test": ["librispeech", "speechocean"],
         "latency": ["librispeech"],
+        "other-speech": ["librispeech", "speechocean"],
     }.get(name) or [name.split("-")[0]]
     ends = word_ends(data) if name == "latency" else {}
     parts = []
@@ -223,6 +227,10 @@ class Measure:
             one = all(" " not in clip.transcript for clip in clips)
             grammar = digits.DIGITS if one else digits.GRAMMAR
             yield from self._closed(clips, {"grammar": grammar, "slots": digits.SLOTS})
+        elif name == "other-speech":
+            said = self.transcribe(clips)
+            share = round(100 * float(np.mean([not text for text in said])), 2)
+            yield {"metric": "left out", "value": share, "rows": len(clips)}, []
         elif name == "latency":
             yield from self._latency(clips)
         else:
