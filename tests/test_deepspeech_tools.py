@@ -174,3 +174,15 @@ def test_made_up_speech_is_varied_more(corpus):
         assert (set(lengths.tolist()) == {clip.length}) == same
         assert sizes.tolist() == [3, 3, 3]
         assert labels.shape == (3, 3)
+
+
+def test_silence_is_put_around_half_of_the_clips_where_the_recipe_says_so(corpus):
+    preprocessor = deepspeech.SpeechPreprocessor(deepspeech.PreprocessorConfig())
+    recipe = dataclasses.replace(RECIPE, speed=0.0, silence=0.3)
+    clip = next(clip for clip in corpus.clips if clip.source == "speechocean762")
+    _, lengths, *_ = deepspeech.make_batch(
+        [Clip(*clip)] * 40, 0, recipe, corpus.samples, preprocessor
+    )
+    longer = lengths[lengths > clip.length]
+    assert 10 < len(longer) < 30 and (lengths >= clip.length).all()
+    assert longer.max() < clip.length + 0.6 * RATE

@@ -57,6 +57,7 @@ class Recipe:
     closed_hours: float = 0.0
     closed_share: float = 0.0
     digit_strings: int = 0
+    silence: float = 0.0
     clips_per_pass: int = 2000
     seconds_per_batch: float = 120.0
     max_rows: int = 48
@@ -102,7 +103,12 @@ RECIPES = {
     "deepspeech-streaming": Recipe(network=_FORWARD, steps=12_000),
     "deepspeech-commands": Recipe(network=_FORWARD, steps=2000, data="commands", **_CLOSED),
     "deepspeech-digits": Recipe(
-        network=_FORWARD, steps=1500, data="digits", digit_strings=3000, **_CLOSED
+        network={**_FORWARD, "time_masks": 0},  # as long as a digit
+        steps=1200,
+        data="digits",
+        digit_strings=3000,
+        silence=0.3,
+        **_CLOSED,
     ),
 }
 
@@ -191,7 +197,10 @@ def make_batch(
         few_voices = clip.source.split()[0] in (*ENGINES, "fsdd")
         speed = recipe.synthetic_speed if few_voices else recipe.speed
         other = sound(clips[n - 1]) if len(clips) > 1 else None
-        chunks.append(changed(sound(clip), rng, speed, other))
+        own = sound(clip)
+        if recipe.silence and rng.random() < 0.5:
+            own = np.pad(own, rng.integers(0, int(recipe.silence * RATE), 2))
+        chunks.append(changed(own, rng, speed, other))
     samples, lengths = preprocessor.pad(chunks)
     return (samples, lengths, *preprocessor.pad_text([clip.transcript for clip in clips]))
 

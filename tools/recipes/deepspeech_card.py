@@ -120,8 +120,8 @@ _OPEN_LIMITS = (
     "Nothing that harms anyone when a word is wrong: no transcripts for courts or medicine.",
 )
 _CLOSED_LIMITS = (
-    "Whatever is said comes out as a sentence of the grammar, or as nothing: a low `confidence` of "
-    "the words is the only sign that it was something else.",
+    "What is said comes out as a sentence of the grammar or as nothing. `min_confidence` says how "
+    "sure it has to be: 0 takes everything for a sentence.",
     "`grammar=()` switches the grammar off; what is written then is for looking, not for use: "
     "there is no language model.",
 )
@@ -173,6 +173,18 @@ _NOTES: dict[str, tuple[str, ...]] = {
         "The latency is counted from where a forced alignment ends each word, over the words that "
         "are right in the end: what is waited for (the rest of the piece, the frames ahead, and "
         "what the network waits for by itself) and the computing.",
+    ),
+    "deepspeech-commands": (
+        "The weights of deepspeech-streaming, trained on for 2,000 steps; seven tenths of each "
+        "pass are orders, 381 of 20 people and two hours that piper and flite spoke, the rest is "
+        "the speech of before. The 7 speakers of the test are not among them; its words are.",
+        "Without its grammar 11.2 % of the test's words are wrong, with it 3.1 %. What is left is "
+        "mostly what means the same (another way to ask, or 'a' for 'an'), and two orders of 80 "
+        "that were left out as no orders.",
+        "min_confidence was chosen on validation: the surest other speech had 0.06, the least sure "
+        "order 0.19. On test it leaves out all of 571 clips of other speech.",
+        "deepspeech-small, twice as large and not for streams, with the same grammar: 1.5 % of the "
+        "words wrong, 281 of 281 slots right.",
     ),
 }
 
