@@ -4,6 +4,10 @@ A prefix has two probabilities, of the paths that end in a blank and of those th
 symbol; a repeated symbol starts anew only after a blank (Graves et al. 2006; Hannun et al. 2014,
 arXiv 1408.2873, algorithm 1). A scorer adds what it thinks of each symbol as it is appended
 (shallow fusion). All prefixes of a frame are extended by all symbols at once, in numpy.
+
+flashlight-text's C++ decoder (0.0.7, lexicon-free, all symbols tried) was looked at: on the same
+log-probabilities of 133 recordings it was slower, and no more accurate, than this search; its
+language models have to be KenLM's, which are estimated by a program that no wheel brings.
 """
 
 from __future__ import annotations
