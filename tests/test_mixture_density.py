@@ -73,3 +73,27 @@ def test_loss_and_gradient_stay_finite(dtype):
     assert np.isfinite(found).all()
     sensible = np.abs(tf.cast(y, tf.float32)).max(-1) < 20
     assert np.isfinite(tf.cast(tape.gradient(found, y), tf.float32)[sensible]).all()
+
+
+@pytest.mark.parametrize("rho", [-7.5, 7.0, 8.0, 12.0, -50.0])
+def test_a_pen_that_moves_along_a_line_has_its_density(rho):
+    y = outputs(40, 1)
+    y[:, 6] = rho
+    held = y.astype("f8")
+    held[:, 6] = np.clip(rho, -8, 8)
+    spread = RNG.normal(0, 1, 40)
+    sigma = np.exp(held[:, 4:6])
+    along = np.stack([spread, np.sign(rho) * (spread + RNG.normal(0, 5e-4, 40))], 1)
+    offsets = tf.constant(held[:, 2:4] + along * sigma, tf.float32)
+    a, b = ((offsets.numpy().astype("f8") - held[:, 2:4]) / sigma).T
+    r = np.tanh(held[:, 6])
+    below_one = 1 - np.abs(r)
+    room = below_one * (1 + np.abs(r))
+    z = b**2 + ((a - np.sign(r) * b) + np.sign(r) * below_one * b) ** 2 / room
+    expected = -(z / 2 + np.log(room) / 2 + held[:, 4:6].sum(1) + np.log(2 * np.pi))
+    y = tf.constant(y)
+    with tf.GradientTape() as tape:
+        tape.watch(y)
+        found = log_density(mixture_of(y), offsets)
+    np.testing.assert_allclose(found, expected, rtol=0.01, atol=0.05)
+    assert np.isfinite(tape.gradient(found, y)).all()

@@ -156,6 +156,8 @@ def _summed(
         a = ((x - before[t, 0])[:, None] / scale - mu_1) * np.exp(-log_s1)  # [columns, M]
         b = ((y - before[t, 1])[:, None] / scale - mu_2) * np.exp(-log_s2)  # [rows, M]
         peak = np.exp(log_pi - 0.5 * room - log_s1 - log_s2) / (2 * np.pi * scale**2)
-        z = b[:, None] ** 2 + a[None] ** 2 - 2 * rho * a[None] * b[:, None]  # (25)
-        total += np.sum(peak * np.exp(-0.5 * z * np.exp(-room)), axis=-1)
+        side = np.sign(rho) * b[:, None]
+        across = a[None] - side + np.exp(room) / (1 + np.abs(rho)) * side  # a - rho b
+        z = b[:, None] ** 2 + across**2 * np.exp(-room)  # (25) over 1 - rho^2
+        total += np.sum(peak * np.exp(-0.5 * z), axis=-1)
     return total.astype(np.float32)
