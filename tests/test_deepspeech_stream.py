@@ -1,5 +1,6 @@
 """The released networks that stream, on real speech: the same text whatever the pieces."""
 
+import difflib
 import io
 import json
 import sys
@@ -96,3 +97,49 @@ def test_listen_writes_what_predict_says(monkeypatch, capsys, offline):
 
     assert heard() == f"{offline.text}\n"
     assert json.loads(heard("--json"))["text"] == offline.text
+
+
+def idled(seconds, level, samples):
+    noise = np.random.default_rng(0).normal(0, 1, int(seconds * RATE)).astype("f4")
+    return np.concatenate([level * noise, samples])
+
+
+def heard_in(stream, samples):
+    """The transcript, and how many seconds waited at most."""
+    most = 0
+    with stream:
+        for begin in range(0, len(samples), RATE // 2):
+            stream.feed(samples[begin : begin + RATE // 2])
+            most = max(most, sum(map(len, stream._log_probs)))
+    return stream.finish(), most * stream._seconds_per_frame
+
+
+@pytest.mark.parametrize(("seconds", "level"), [(29.4, 0), (28.4, 1e-3), (64, 1e-3)])
+def test_an_order_is_understood_after_an_idle_time(seconds, level):
+    model = rnnzoo.load("deepspeech-commands")
+    found, waited = heard_in(model.stream(), idled(seconds, level, samples_of(ORDER.name)))
+    assert found.slots["sugarAmount"] == "brown sugar"
+    assert found.slots["coffeeDrink"].endswith("coffee")
+    assert seconds < found.words[0].start < seconds + 1
+    assert waited < 31
+
+
+@pytest.mark.parametrize("options", [{}, {"beam_size": 1}])
+def test_silence_and_noise_do_not_pile_up(streaming, options):
+    whole = heard_in(streaming.stream(**options), ALL)[0]
+    for seconds, level in ((29.4, 0), (64, 3e-3)):
+        samples = idled(seconds, level, ALL)
+        found, waited = heard_in(streaming.stream(**options), samples)
+        alike = difflib.SequenceMatcher(None, found.text, whole.text, autojunk=False)
+        assert alike.ratio() > 0.7
+        assert found.words[0].start > seconds
+        assert waited < 31
+
+
+def test_a_hypothesis_without_frames_is_none(streaming):
+    stream = streaming.stream()
+    stream.feed(ALL)
+    settled = stream._together()[:2]
+    stream._log_probs = [settled]  # all the others as if they were settled
+    assert stream.partial() == ""
+    assert stream.finish().words == ()

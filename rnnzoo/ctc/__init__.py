@@ -5,6 +5,7 @@ from rnnzoo.ctc.beam_search import (
     PrefixBeamSearch,
     Scorer,
     align,
+    frames_needed,
     greedy,
     path_log_prob,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "Scorer",
     "align",
     "ctc_loss",
+    "frames_needed",
     "grammar_for",
     "greedy",
     "hypotheses",

@@ -89,6 +89,18 @@ def greedy(log_probs: np.ndarray) -> Hypothesis:
     return Hypothesis(tuple(path[kept].tolist()), score, score)
 
 
+def frames_needed(symbols: Sequence[int]) -> int:
+    """How many frames symbols fill at least: one each, and a blank between repeats.
+
+    Examples
+    --------
+    >>> from rnnzoo.ctc import frames_needed
+    >>> frames_needed([1, 2, 2])
+    4
+    """
+    return len(symbols) + int((np.diff(symbols) == 0).sum()) if len(symbols) else 0
+
+
 def align(log_probs: np.ndarray, symbols: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Where symbols stand on the likeliest path that says them (Viterbi).
 
@@ -121,8 +133,7 @@ def align(log_probs: np.ndarray, symbols: Sequence[int]) -> tuple[np.ndarray, np
     places[1::2] = symbols
     skips = np.zeros(len(places), bool)
     skips[3::2] = places[3::2] != places[1:-2:2]
-    needed = count + int((np.diff(symbols) == 0).sum()) if count else 0
-    if len(log_probs) < needed:
+    if len(log_probs) < frames_needed(symbols):
         raise InputError(f"{count:,} symbols do not fit into {len(log_probs):,} frames")
     best = np.full(len(places), -np.inf)
     best[:1] = 0.0

@@ -103,6 +103,8 @@ def grammar_for(
         raise InputError("slots belong to a grammar: give its sentences as grammar=")
     if grammar is None:
         return preprocessor.grammar
+    if isinstance(grammar, str | Sequence) and not grammar:
+        return None
     sentences = [grammar] if isinstance(grammar, str) else grammar
     if not isinstance(sentences, Sequence) or not all(isinstance(s, str) for s in sentences):
         raise InputError(f"grammar must be a sentence or a list of them, got {grammar!r:.60}")
@@ -113,7 +115,7 @@ def grammar_for(
             raise InputError(f"slot {name!r} needs a list of texts, got {texts!r:.60}")
         fillings[name] = [_filling(text, preprocessor) for text in texts]
     sentences = [_sentence(text, fillings, preprocessor) for text in sentences]
-    return Grammar(sentences, preprocessor.config.alphabet, fillings) if sentences else None
+    return Grammar(sentences, preprocessor.config.alphabet, fillings)
 
 
 def _checked(given: Any, name: str, form: str) -> Mapping[str, Any]:
@@ -136,7 +138,12 @@ def _sentence(text: str, fillings: Mapping[str, Sequence[str]], preprocessor: Wr
     except ValueError as error:
         raise InputError(f"{text!r:.60}: {error}") from error
     written = ""
-    for literal, name, *_ in pieces:
+    for literal, name, form, conversion in pieces:
+        if form or conversion:
+            raise InputError(
+                f"{text!r:.60}: a slot is its name in braces alone, as {{{name}}}: take away what "
+                f"stands behind it (a brace itself is written twice)"
+            )
         written += preprocessor.plain(literal).replace("{", "{{").replace("}", "}}")
         written += "" if name is None else f"{{{name}}}"
     written = " ".join(written.split())

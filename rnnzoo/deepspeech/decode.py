@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from rnnzoo.ctc import Grammar, Hypothesis, align, path_log_prob
+from rnnzoo.ctc.beam_search import BLANK
 from rnnzoo.ctc.decode import confidence_of
 from rnnzoo.deepspeech.preprocess import SpeechPreprocessor
 from rnnzoo.deepspeech.result import Transcript, Word
@@ -69,6 +69,19 @@ def words_of(
     return tuple(words)
 
 
+def nothing_said(log_probs: np.ndarray) -> float:
+    """Natural logarithm of the probability that frames [frames, symbols] say nothing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnzoo.deepspeech.decode import nothing_said
+    >>> round(float(np.exp(nothing_said(np.log([[0.5, 0.5], [0.8, 0.2]])))), 2)
+    0.4
+    """
+    return float(log_probs[:, BLANK].astype(np.float64).sum())
+
+
 def transcript_of(
     name: str,
     seconds: float,
@@ -81,26 +94,28 @@ def transcript_of(
     """The transcript of a recording, of its parts: of each the second where it begins, the
     log-probabilities [frames, symbols], the spectrogram [frames, mels] and what was found; with
     the fillings of the grammar's slots. A part that is less sure than `min_confidence` of being a
-    sentence of the grammar is none."""
+    sentence of the grammar is none: it counts as silence, and for the confidence only where no
+    part is a sentence."""
     words: list[Word] = []
     told: list[list[Hypothesis]] = []
-    total, count = 0.0, 0
+    sums: dict[bool, tuple[float, int]] = {True: (0.0, 0), False: (0.0, 0)}
+    score = 0.0
     for begin, log_probs, _, found in parts:
         symbols = found[0].symbols if found else ()
         first, last = align(log_probs, symbols)
         text = preprocessor.text(symbols)
         path = path_log_prob(log_probs, symbols, first, last)
-        total, count = total + path, count + len(symbols)
         sure = grammar is None or confidence_of(path, len(symbols)) >= min_confidence
+        sums[sure] = (sums[sure][0] + path, sums[sure][1] + len(symbols))
         if sure:
             words += words_of(text, first, last, log_probs, symbols, seconds_per_frame, begin)
         told.append(found if sure else [])
+        score += told[-1][0].score if told[-1] else nothing_said(log_probs)
     text = " ".join(word.text for word in words)
     alternatives: dict[str, float] = {}
     for one in told[0] if len(parts) == 1 else []:
         plain = " ".join(preprocessor.text(one.symbols).split())
         alternatives.setdefault(plain, one.score)
-    score = sum(found[0].score if found else -math.inf for *_, found in parts)
     said = [" ".join(preprocessor.text(f[0].symbols).split()) for f in told if f]
     filled = [grammar.fillings(one) for one in said if one] if grammar is not None else []
     slots = (
@@ -112,7 +127,7 @@ def transcript_of(
         words=tuple(words),
         alternatives=tuple(alternatives.items()) or ((text, score),),
         slots=slots,
-        confidence=confidence_of(total, count),
+        confidence=confidence_of(*sums[sums[True][1] > 0]),
         seconds=seconds,
         alphabet=preprocessor.config.alphabet,
         log_probs=np.concatenate([log_probs for _, log_probs, _, _ in parts]).astype(np.float16),

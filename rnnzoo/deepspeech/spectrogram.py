@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from typing import Any
 
 import keras
@@ -12,6 +13,8 @@ import tensorflow as tf
 from keras import ops
 
 from rnnzoo.deepspeech.config import DeepSpeechConfig
+
+_POWER_FLOOR = 1e-6
 
 
 @functools.cache
@@ -69,7 +72,7 @@ class LogMel(keras.layers.Layer):
         filters = mel_filters(
             c.num_mels, fft_length // 2 + 1, c.sampling_rate, c.low_frequency, c.high_frequency
         )
-        return ops.log(ops.matmul(power, filters) + 1e-6)
+        return ops.log(ops.matmul(power, filters) + _POWER_FLOOR)
 
     def num_frames(self, num_samples: Any) -> Any:
         """Frames of so many samples."""
@@ -88,6 +91,11 @@ class FrameNormalization(keras.layers.Layer):
     """Every band to mean 0 and variance 1 over the real frames: of the whole utterance, or of it
     so far (`running`). `call` takes features [batch, frames, bands] and a mask [batch, frames].
 
+    A microphone that idles must not make silence the mean: of what was heard so far, frames count
+    up to half a second behind the last that was 2 nats louder than the softest of its last 3
+    seconds, and those of the first half second. Frames of digital silence never count; before all
+    others they stand at twice the deviation below the mean of typical speech.
+
     Examples
     --------
     >>> import numpy as np
@@ -99,6 +107,11 @@ class FrameNormalization(keras.layers.Layer):
 
     _FLOOR = 1e-2
     _TYPICAL = -6.0  # a log-mel energy of speech; what is summed up stays small
+    _SPREAD = 4.0
+    _DIGITAL_SILENCE = math.log(1.2 * _POWER_FLOOR)
+    _FLOOR_FRAMES = 300
+    _LOUDER = 2.0  # nats
+    _PATIENCE_FRAMES = 50
 
     def __init__(self, running: bool, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
@@ -113,21 +126,38 @@ class FrameNormalization(keras.layers.Layer):
         variance = ops.sum(ops.square(x - mean) * real, 1, keepdims=True) / count
         return (x - mean) * real / ops.sqrt(variance + self._FLOOR)
 
-    def start(self, x: Any) -> tuple[Any, Any, Any]:
-        """What was heard before the first frame: frames, sums and sums of squares."""
+    def start(self, x: Any) -> tuple[Any, ...]:
+        """What was heard before the first frame: frames, sums and sums of squares of those that
+        count; softness and sound of the last frames."""
         nothing = ops.zeros_like(x[:, :1])
-        return nothing[..., :1], nothing, nothing
+        count = nothing[..., :1]
+        softness = ops.tile(count - np.inf, (1, self._FLOOR_FRAMES - 1, 1))
+        sound = ops.tile(count + 1.0, (1, self._PATIENCE_FRAMES - 1, 1))
+        return count, nothing, nothing, count, softness, sound
 
-    def step(self, x: Any, heard: tuple[Any, Any, Any]) -> tuple[Any, tuple[Any, Any, Any]]:
+    def step(self, x: Any, heard: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
         """Frames normalised by all that was heard up to each, and what was heard by now."""
-        count, total, squares = heard
+        count, total, squares, anything, softness, sound = heard
+        any_sound = ops.cast(ops.max(x, -1, keepdims=True) > self._DIGITAL_SILENCE, x.dtype)
+        anything = anything + ops.cumsum(any_sound, 1)
         x = x - self._TYPICAL
-        counts = count + ops.cumsum(ops.ones_like(x[..., :1]), 1)
-        totals = total + ops.cumsum(x, 1)
-        all_squares = squares + ops.cumsum(ops.square(x), 1)
+        new = -ops.mean(x, -1, keepdims=True)
+        softness = ops.concatenate([softness, new], 1)
+        softest = ops.max_pool(softness, self._FLOOR_FRAMES, 1, data_format="channels_last")
+        sound = ops.concatenate([sound, ops.cast(softest - new > self._LOUDER, x.dtype)], 1)
+        counted = ops.max_pool(sound, self._PATIENCE_FRAMES, 1, data_format="channels_last")
+        before = anything == 0  # digital silence that comes first
+        counts = count + ops.cumsum(counted, 1)
+        totals = total + ops.cumsum(counted * ops.where(before, 0.0, x), 1)
+        square = ops.where(before, self._SPREAD**2, ops.square(x))
+        all_squares = squares + ops.cumsum(counted * square, 1)
         mean = totals / counts
         variance = ops.maximum(0.0, all_squares / counts - ops.square(mean))
-        heard = (counts[:, -1:], totals[:, -1:], all_squares[:, -1:])
+        heard = (
+            *(sums[:, -1:] for sums in (counts, totals, all_squares, anything)),
+            softness[:, 1 - self._FLOOR_FRAMES :],
+            sound[:, 1 - self._PATIENCE_FRAMES :],
+        )
         return (x - mean) / ops.sqrt(variance + self._FLOOR), heard
 
     def get_config(self) -> dict[str, Any]:

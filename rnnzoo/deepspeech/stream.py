@@ -12,14 +12,16 @@ import numpy as np
 from rnnzoo.ctc import (
     DecodingOptions,
     Grammar,
+    Hypothesis,
     PrefixBeamSearch,
     align,
+    frames_needed,
     greedy,
     path_log_prob,
 )
 from rnnzoo.ctc.decode import confidence_of
 from rnnzoo.deepspeech.audio import check_rate, checked
-from rnnzoo.deepspeech.decode import transcript_of, words_of
+from rnnzoo.deepspeech.decode import nothing_said, transcript_of, words_of
 from rnnzoo.deepspeech.frames import FrameStream
 from rnnzoo.deepspeech.network import Recognizer
 from rnnzoo.deepspeech.preprocess import SpeechPreprocessor
@@ -34,10 +36,12 @@ _OPEN_SECONDS = 5.0
 class TranscriptStream:
     """Sound in pieces of any size, text at any time.
 
-    Memory and latency do not grow with the stream, its text aside: what all hypotheses share up to
-    a space and is some 10 seconds old is settled, and gets its times; after 30 seconds without
-    such a place the best hypothesis is taken. Spectrogram and probabilities are kept for the
-    transcript's picture as long as the stream is no longer than `pictured_seconds`.
+    Memory and latency do not grow with the stream, its text aside. Once 10 seconds wait, what all
+    hypotheses share up to a space is settled, and gets its times. Once 30 seconds wait, the best
+    hypothesis is taken up to a space that is 5 seconds old; without one, silence before the first
+    word goes, and only where there is none is a word cut, at its longest pause. Spectrogram and
+    probabilities are kept for the transcript's picture as long as the stream is no longer than
+    `pictured_seconds`.
 
     Parameters
     ----------
@@ -95,7 +99,7 @@ class TranscriptStream:
         self._words: list[Word] = []
         self._text = ""
         self._settled_frames = self._settled_symbols = self._waiting = 0
-        self._settled_path = 0.0
+        self._settled_path = self._settled_nothing = 0.0
         self._next_try = _SETTLE_SECONDS
         self._pictured: list[np.ndarray] = []  # log-probabilities of what is settled
         self._mels: list[np.ndarray] = []
@@ -166,18 +170,26 @@ class TranscriptStream:
         if late:  # against hypotheses that are kept: what was heard just now stays open
             newest = len(log_probs) - int(_OPEN_SECONDS / self._seconds_per_frame)
             spaces = [n for n in spaces if first[n] < newest]
-        cut = spaces[-1] if spaces else len(symbols)
         if spaces:
-            end = int(first[cut])
-        elif symbols:
-            end = int(last[-1]) + 1
+            cut, end = spaces[-1], int(first[spaces[-1]])
         else:
-            end = len(log_probs) - int(1 / self._seconds_per_frame)
+            cut, end = self._cut_without_space(first, last, newest)
         self._take(log_probs[:end], symbols[:cut], first[:cut], last[:cut])
         if self._search is not None:
             self._search.commit(cut)
         self._log_probs = [log_probs[end:]]
         self._waiting, self._next_try = len(log_probs) - end, _SETTLE_SECONDS
+
+    def _cut_without_space(
+        self, first: np.ndarray, last: np.ndarray, newest: int
+    ) -> tuple[int, int]:
+        """How many symbols, and up to which frame, are settled of frames that have to go."""
+        silent = min([newest, *first[:1].tolist()])
+        if silent * self._seconds_per_frame >= _OPEN_SECONDS:
+            return 0, silent
+        pauses = np.append(first[1:], newest) - last
+        cut = int(pauses[first < newest].argmax()) + 1
+        return cut, int(last[cut - 1]) + 1
 
     def _take(
         self, log_probs: np.ndarray, symbols: Sequence[int], first: np.ndarray, last: np.ndarray
@@ -196,6 +208,7 @@ class TranscriptStream:
         self._text = " ".join([self._text, *(word.text for word in words)]).strip()
         self._settled_frames += len(log_probs)
         self._settled_path += path_log_prob(log_probs, symbols, first, last)
+        self._settled_nothing += nothing_said(log_probs)
         self._settled_symbols += len(symbols)
         if self._count <= self._pictured_seconds * self._rate:
             self._pictured.append(log_probs.astype(np.float16))
@@ -203,8 +216,15 @@ class TranscriptStream:
     def _best_symbols(self) -> tuple[int, ...]:
         if self._search is None:
             return greedy(self._together()).symbols
-        found = self._search.best()
+        found = self._with_room(self._search.best())
+        found = found or self._with_room(self._search.best(self._options.beam_size))
         return found[0].symbols if found else ()
+
+    def _with_room(self, found: list[Hypothesis]) -> list[Hypothesis]:
+        """Those whose symbols fit into the frames that are not settled: one that is kept may have
+        had some of its own before."""
+        frames = len(self._together())
+        return [one for one in found if frames_needed(one.symbols) <= frames]
 
     def _together(self) -> np.ndarray:
         nothing = np.zeros((0, self._recognizer.config.num_symbols), np.float32)
@@ -226,7 +246,10 @@ class TranscriptStream:
             self._keep(self._frames.finish())
             log_probs = self._together()
             count = self._options.num_hypotheses
-            found = [greedy(log_probs)] if self._search is None else self._search.finish(count)
+            if self._search is None:
+                found = [greedy(log_probs)]
+            else:
+                found = self._with_room(self._search.finish(self._options.beam_size))[:count]
             nothing = np.zeros((0, self._recognizer.config.num_mels), np.float16)
             begin = self._settled_frames * self._seconds_per_frame
             rest = transcript_of(
@@ -242,11 +265,18 @@ class TranscriptStream:
             symbols = found[0].symbols if found else ()
             path = path_log_prob(log_probs, symbols, *align(log_probs, symbols))
             sure = confidence_of(self._settled_path + path, self._settled_symbols + len(symbols))
-            self._finished = self._whole(rest, sure)
+            # a search's score is of all its frames, also of those that are settled
+            before = self._settled_path if self._search is None or not found else 0.0
+            score = before + rest.alternatives[0][1]
+            nothing_score = self._settled_nothing + nothing_said(log_probs)
+            self._finished = self._whole(rest, sure, score, nothing_score)
         return self._finished
 
-    def _whole(self, rest: Transcript, confidence: float) -> Transcript:
-        """The transcript of all, of that of what was not settled."""
+    def _whole(
+        self, rest: Transcript, confidence: float, score: float, nothing_score: float
+    ) -> Transcript:
+        """The transcript of all, of that of what was not settled, with the scores of its text and
+        of none."""
         if self._count > self._pictured_seconds * self._rate:
             rest = dataclasses.replace(
                 rest, log_probs=rest.log_probs[:0], spectrogram=rest.spectrogram[:0]
@@ -255,13 +285,13 @@ class TranscriptStream:
             return rest
         text, words = f"{self._text} {rest.text}".strip(), (*self._words, *rest.words)
         if self._grammar is not None and confidence < self._options.min_confidence:
-            text, words = "", ()
+            text, words, score = "", (), nothing_score
         return dataclasses.replace(
             rest,
             text=text,
             words=words,
             confidence=confidence,
-            alternatives=((text, rest.alternatives[0][1]),),
+            alternatives=((text, score),),
             slots={} if self._grammar is None else self._grammar.fillings(text),
             log_probs=np.concatenate([*self._pictured, rest.log_probs]),
         )

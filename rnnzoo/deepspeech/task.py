@@ -18,6 +18,7 @@ from rnnzoo.ctc import (
     Grammar,
     NGram,
     PrefixBeamSearch,
+    frames_needed,
     grammar_for,
     hypotheses,
     mean_ctc_loss,
@@ -142,8 +143,7 @@ class SpeechRecognizer(Task):
             count = int(found.seconds * self.config.sampling_rate)
             spectrogram = max(0, (count - self.config.frame_length) // self.config.frame_step + 1)
             frames = -(-spectrogram // self.config.frame_stride)
-            needed = len(symbols) + int((np.diff(symbols) == 0).sum())  # a blank between repeats
-            if needed > frames:
+            if (needed := frames_needed(symbols)) > frames:
                 raise InputError(
                     f"pair {number}: {len(symbols):,} characters, which need {needed:,} frames, do "
                     f"not fit into {found.seconds:.2f} s of sound, which are {frames:,}"
