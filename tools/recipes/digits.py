@@ -43,8 +43,9 @@ def _pause(rng: np.random.Generator) -> np.ndarray:
 
 
 def real_strings(real: Corpus, folder: Path, source: str, count: int, seed: int = 1) -> Corpus:
-    """Strings of the digits that FSDD's training speakers said."""
-    corpus = Corpus(folder)
+    """`count` strings of the digits that FSDD's training speakers said; those that `folder` has
+    are taken from there."""
+    corpus = Corpus(folder / f"{seed}-without-{VALID_SPEAKER}")
     spoken: dict[str, list[Clip]] = {}
     for clip in real.clips:
         if clip.source == "fsdd" and clip.split == "train" and clip.speaker != VALID_SPEAKER:
@@ -55,4 +56,5 @@ def real_strings(real: Corpus, folder: Path, source: str, count: int, seed: int 
         own = [(clip.transcript, real.samples(clip)) for clip in spoken[speaker]]
         said, samples = joined(own, rng)
         corpus.append(samples, speaker, source, "train", f"{source}-{seed}-{number}", said)
+    corpus.clips = corpus.clips[:count]
     return corpus
