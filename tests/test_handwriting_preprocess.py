@@ -36,6 +36,9 @@ def test_long_text_is_broken_at_spaces():
     lines = WRITE.lines(text, width=20)
     assert lines == ["The quick brown fox", "jumps over the lazy", "dog, and so on.", "", "Yours"]
     assert WRITE.lines("") == [""]
+    assert WRITE.lines("a well-known word", width=8) == ["a well-k", "nown", "word"]
+    assert WRITE.lines("a well-known word", width=12) == ["a well-known", "word"]
+    assert WRITE.lines("is well-known here", width=10) == ["is", "well-known", "here"]
     assert WRITE.lines("x" * 45, width=20) == ["x" * 20, "x" * 20, "x" * 5]
 
 

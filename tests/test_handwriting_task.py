@@ -101,6 +101,27 @@ def test_a_stream_is_the_line_that_predict_writes(model):
     assert list(model.stream("")) == []
     with pytest.raises(InputError, match="a stream is one line, got 2"):
         model.stream("a\nb")
+    long = "x" * 13  # predict breaks it
+    assert len(model.predict(long, max_points_per_character=1).lines) == 2
+    with pytest.raises(InputError, match="got 2 of at most 12 characters"):
+        model.stream(long)
+    points = list(model.stream(long, line_characters=50, max_points_per_character=1))
+    line = model.predict(long, line_characters=50, max_points_per_character=1).lines[0]
+    np.testing.assert_allclose(points, line.points, atol=1e-4)
+
+
+def test_a_bound_takes_no_part_in_the_ink(model):
+    short, long = (model.predict("words", max_points_per_character=n) for n in (2, 9))
+    points = short.lines[0].points
+    np.testing.assert_allclose(long.lines[0].points[: len(points)], points, atol=1e-4)
+
+
+def test_a_line_break_has_no_number(model):
+    for style in (Style("a\nb", STYLES[0].points), Style("a\r", STYLES[0].points)):
+        with pytest.raises(InputError, match="expected one line"):
+            model.predict("word", style=style)
+    with pytest.raises(InputError, match="input 0: expected one line"):
+        model.check_pairs([("a\nb", STYLES[0].points)])
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from rnnzoo.config import check_range, check_types
-from rnnzoo.ctc.beam_search import Hypothesis, PrefixBeamSearch, Scorer, greedy
+from rnnzoo.ctc.beam_search import BLANK, Hypothesis, PrefixBeamSearch, Scorer, greedy
 from rnnzoo.ctc.language import Combined, Grammar, HotWords
 from rnnzoo.ctc.ngram import NGram
 from rnnzoo.errors import InputError
@@ -214,3 +214,17 @@ def confidence_of(path_log_prob: float, count: int) -> float:
     """How sure a network is of a text of `count` symbols, for each of them, 0 to 1: of the
     probability of its likeliest alignment (`rnnzoo.ctc.path_log_prob`); 0 without symbols."""
     return math.exp(path_log_prob / count) if count else 0.0
+
+
+def nothing_said(log_probs: np.ndarray) -> float:
+    """Natural logarithm of the probability that frames [frames, symbols] say nothing: that of
+    blanks alone.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnzoo.ctc.decode import nothing_said
+    >>> round(float(np.exp(nothing_said(np.log([[0.5, 0.5], [0.8, 0.2]])))), 2)
+    0.4
+    """
+    return float(log_probs[:, BLANK].astype(np.float64).sum())

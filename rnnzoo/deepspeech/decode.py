@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from rnnzoo.ctc import Grammar, Hypothesis, align, path_log_prob
-from rnnzoo.ctc.beam_search import BLANK
-from rnnzoo.ctc.decode import confidence_of
+from rnnzoo.ctc.decode import confidence_of, nothing_said
 from rnnzoo.deepspeech.preprocess import SpeechPreprocessor
 from rnnzoo.deepspeech.result import Transcript, Word
 
@@ -67,19 +66,6 @@ def words_of(
             )
         begin = end + 1
     return tuple(words)
-
-
-def nothing_said(log_probs: np.ndarray) -> float:
-    """Natural logarithm of the probability that frames [frames, symbols] say nothing.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from rnnzoo.deepspeech.decode import nothing_said
-    >>> round(float(np.exp(nothing_said(np.log([[0.5, 0.5], [0.8, 0.2]])))), 2)
-    0.4
-    """
-    return float(log_probs[:, BLANK].astype(np.float64).sum())
 
 
 def transcript_of(

@@ -19,9 +19,9 @@ from rnnzoo.ctc import (
     greedy,
     path_log_prob,
 )
-from rnnzoo.ctc.decode import confidence_of
+from rnnzoo.ctc.decode import confidence_of, nothing_said
 from rnnzoo.deepspeech.audio import check_rate, checked
-from rnnzoo.deepspeech.decode import nothing_said, transcript_of, words_of
+from rnnzoo.deepspeech.decode import transcript_of, words_of
 from rnnzoo.deepspeech.frames import FrameStream
 from rnnzoo.deepspeech.network import Recognizer
 from rnnzoo.deepspeech.preprocess import SpeechPreprocessor

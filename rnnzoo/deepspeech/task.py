@@ -18,12 +18,11 @@ from rnnzoo.ctc import (
     Grammar,
     NGram,
     PrefixBeamSearch,
-    frames_needed,
     grammar_for,
     hypotheses,
-    mean_ctc_loss,
     search_for,
 )
+from rnnzoo.ctc.task import CTCTask, check_fits
 from rnnzoo.deepspeech.audio import Recording, is_single, read_recordings, resample
 from rnnzoo.deepspeech.config import DeepSpeechConfig
 from rnnzoo.deepspeech.decode import transcript_of
@@ -32,14 +31,14 @@ from rnnzoo.deepspeech.preprocess import PreprocessorConfig, SpeechPreprocessor
 from rnnzoo.deepspeech.result import Transcript
 from rnnzoo.deepspeech.stream import TranscriptStream
 from rnnzoo.errors import ConfigError, InputError
-from rnnzoo.task import Task, batches_by_length, check_batch_size
+from rnnzoo.task import batches_by_length, check_batch_size
 
 _SECONDS_AT_ONCE = 320
 _WINDOW = 64
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
-class SpeechRecognizer(Task):
+class SpeechRecognizer(CTCTask):
     """A network that writes down speech, with its alphabet and sampling rate.
 
     Parameters
@@ -107,28 +106,7 @@ class SpeechRecognizer(Task):
         name = config.language_model
         return SpeechPreprocessor(config, NGram.from_bytes(asset(name)) if name else None)
 
-    def assets(self) -> dict[str, bytes]:
-        name, model = self.preprocessor.config.language_model, self.preprocessor.language_model
-        return {} if name is None else {name: model.to_bytes()}
-
     # --- training --------------------------------------------------------------------------
-
-    def compile(self, optimizer: Any = None, **kwargs: Any) -> None:
-        """As `keras.Model.compile`; by default Adam at 3e-4 with clipped gradients. The loss is
-        CTC's, in nats for each character."""
-        optimizer = optimizer or keras.optimizers.Adam(3e-4, global_clipnorm=1.0)
-        super().compile(optimizer=optimizer, **kwargs)
-
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> Any:
-        """CTC's loss of labels `y` ("labels" and "label_lengths"), weighted by row."""
-        return mean_ctc_loss(y_pred, y, sample_weight)
 
     def check_pairs(self, pairs: list[tuple[Any, Any]]) -> None:
         for number, (recording, transcript) in enumerate(pairs):
@@ -143,11 +121,7 @@ class SpeechRecognizer(Task):
             count = int(found.seconds * self.config.sampling_rate)
             spectrogram = max(0, (count - self.config.frame_length) // self.config.frame_step + 1)
             frames = -(-spectrogram // self.config.frame_stride)
-            if (needed := frames_needed(symbols)) > frames:
-                raise InputError(
-                    f"pair {number}: {len(symbols):,} characters, which need {needed:,} frames, do "
-                    f"not fit into {found.seconds:.2f} s of sound, which are {frames:,}"
-                )
+            check_fits(number, symbols, frames, f"{found.seconds:.2f} s of sound")
 
     def training_batch(self, inputs: list[Any], targets: list[Any]) -> tuple[Any, Any, Any]:
         """Samples and lengths, labels and their lengths, and a weight for each row. An input is

@@ -144,9 +144,10 @@ def _asked(
     for row, (text, prime) in enumerate(zip(whole, primes, strict=True)):
         characters[row, : len(text)] = text
         forced[row, 1 : 1 + len(prime.points)] = prime.points
-        rng = np.random.default_rng([options.seed, *seeds[row]])
-        draws[row, : bounds[row], :2] = rng.random((bounds[row], 2), np.float32)
-        draws[row, : bounds[row], 2:] = rng.standard_normal((bounds[row], 2), np.float32)
+        # two generators: a line's draws are the same whatever its bound
+        even, normal = (np.random.default_rng([kind, options.seed, *seeds[row]]) for kind in (0, 1))
+        draws[row, : bounds[row], :2] = even.random((bounds[row], 2), np.float32)
+        draws[row, : bounds[row], 2:] = normal.standard_normal((bounds[row], 2), np.float32)
     return _Asked(
         characters,
         np.array([len(text) for text in whole], np.int32),

@@ -52,6 +52,8 @@ def lines_of(ink: Any, y_down: bool = False) -> list[list[np.ndarray]]:
     flip = np.array([1.0, -1.0 if y_down else 1.0])
     array = _array(ink)
     if array is not None and array.ndim == 2 and array.shape[1] == 3:
+        if not np.isfinite(array).all():
+            raise InputError("the offsets [time, 3] of the ink have numbers that are not finite")
         points = np.asarray(array, np.float32) * [*flip, 1.0]
         return [InkLine("", points, np.zeros((len(points), 0), np.float32), True).strokes]
     if not isinstance(ink, (list, tuple, np.ndarray)):
@@ -93,7 +95,9 @@ def _inkml(source: str | os.PathLike[str]) -> list[np.ndarray]:
     for trace in root.iter("{http://www.w3.org/2003/InkML}trace"):
         try:
             points = [point.split()[:2] for point in (trace.text or "").split(",") if point.strip()]
-            places = np.array(points, float).reshape(-1, 2)
+            places = np.array(points, float) if points else np.zeros((0, 2))
+            if places.shape[1:] != (2,) or not np.isfinite(places).all():
+                raise ValueError("no pairs of finite numbers")
         except ValueError as error:
             raise InputError(
                 "InkML is read where a trace has plain numbers, x and y first; found "

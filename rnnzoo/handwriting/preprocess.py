@@ -198,7 +198,8 @@ class HandwritingPreprocessor:
         broken: list[str] = []
         for line in self.written(text, skip_unknown).splitlines() or [""]:
             whole = " ".join(line.split())
-            broken += textwrap.wrap(whole, width or self.config.line_characters) or [""]
+            width = width or self.config.line_characters
+            broken += textwrap.wrap(whole, width, break_on_hyphens=False) or [""]
         return broken
 
     def style(self, choice: int | Style) -> Style:
@@ -210,7 +211,9 @@ class HandwritingPreprocessor:
             For a number that there is not, and a text that cannot be written.
         """
         if isinstance(choice, Style):
-            return dataclasses.replace(choice, text=self.written(choice.text))
+            written = self.written(choice.text)
+            self.numbers(written)
+            return dataclasses.replace(choice, text=written)
         whole = isinstance(choice, (int, np.integer)) and not isinstance(choice, bool)
         if not whole or not 0 <= choice < len(self.styles):
             raise InputError(
@@ -222,8 +225,19 @@ class HandwritingPreprocessor:
         return self.styles[int(choice)]
 
     def numbers(self, text: str) -> list[int]:
-        """The numbers of the characters of a line."""
-        return [self._numbers[character] for character in text]
+        """The numbers of the characters of a line.
+
+        Raises
+        ------
+        InputError
+            For what is not of the alphabet, line breaks among it.
+        """
+        try:
+            return [self._numbers[character] for character in text]
+        except KeyError as error:
+            raise InputError(
+                f"expected one line in characters of the alphabet, got {text!r:.60} with {error}"
+            ) from error
 
     def pad(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Characters [batch, width], int32, one wider than the longest text, and their counts

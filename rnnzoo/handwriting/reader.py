@@ -20,17 +20,17 @@ from rnnzoo.ctc import (
     align,
     grammar_for,
     hypotheses,
-    mean_ctc_loss,
     path_log_prob,
     search_for,
 )
-from rnnzoo.ctc.decode import confidence_of
+from rnnzoo.ctc.decode import confidence_of, nothing_said
+from rnnzoo.ctc.task import CTCTask, check_fits
 from rnnzoo.errors import ConfigError, InputError
 from rnnzoo.figures import new_figure
 from rnnzoo.handwriting.ink import evenly, lines_of, normalized
 from rnnzoo.handwriting.preprocess import HandwritingPreprocessor, PreprocessorConfig
 from rnnzoo.handwriting.reader_network import ReaderConfig, build_reader, reader_weight_shapes
-from rnnzoo.task import Task, batches_by_length, check_batch_size
+from rnnzoo.task import batches_by_length, check_batch_size
 
 _POINTS_AT_ONCE = 40_000
 
@@ -183,7 +183,7 @@ class ReaderPreprocessor:
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
-class InkReader(Task):
+class InkReader(CTCTask):
     """A network that reads ink as it was written.
 
     Parameters
@@ -243,28 +243,7 @@ class InkReader(Task):
         name = config.language_model
         return ReaderPreprocessor(config, NGram.from_bytes(asset(name)) if name else None)
 
-    def assets(self) -> dict[str, bytes]:
-        name, model = self.preprocessor.config.language_model, self.preprocessor.language_model
-        return {} if name is None else {name: model.to_bytes()}
-
     # --- training --------------------------------------------------------------------------
-
-    def compile(self, optimizer: Any = None, **kwargs: Any) -> None:
-        """As `keras.Model.compile`; by default Adam at 3e-4 with clipped gradients. The loss is
-        CTC's, in nats for each character."""
-        optimizer = optimizer or keras.optimizers.Adam(3e-4, global_clipnorm=1.0)
-        super().compile(optimizer=optimizer, **kwargs)
-
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> Any:
-        """CTC's loss of labels `y` ("labels" and "label_lengths"), weighted by row."""
-        return mean_ctc_loss(y_pred, y, sample_weight)
 
     def check_pairs(self, pairs: list[tuple[Any, Any]]) -> None:
         for number, (ink, text) in enumerate(pairs):
@@ -277,12 +256,7 @@ class InkReader(Task):
             except InputError as error:
                 raise InputError(f"input {number}: {error}") from error
             frames = -(-len(points) // self.config.conv_stride)
-            needed = len(symbols) + int((np.diff(symbols) == 0).sum())  # a blank between repeats
-            if needed > frames:
-                raise InputError(
-                    f"pair {number}: {len(symbols):,} characters, which need {needed:,} frames, do "
-                    f"not fit into this ink, which is {frames:,}"
-                )
+            check_fits(number, symbols, frames, f"the {len(points):,} points of this ink")
 
     def training_batch(self, inputs: list[Any], targets: list[Any]) -> tuple[Any, Any, Any]:
         """Points and counts, labels and their counts, and a weight for each row. An input is a line
@@ -403,16 +377,19 @@ class InkReader(Task):
         symbols = found[0].symbols if found else ()
         path = path_log_prob(log_probs, symbols, *align(log_probs, symbols))
         texts = [(self.preprocessor.text(one.symbols).strip(), one.score) for one in found]
-        return _Line(texts or [("", 0.0)], path, len(symbols))
+        nothing = nothing_said(log_probs)
+        return _Line(texts or [("", nothing)], path, len(symbols), nothing)
 
 
 class _Line(NamedTuple):
-    """Texts of a line with their scores, the best first, and of the best the logarithm of the
-    probability of its alignment and its count of symbols."""
+    """Texts of a line with their scores, the best first; of the best the logarithm of the
+    probability of its alignment and its count of symbols; and the score of no text."""
 
     texts: list[tuple[str, float]]
     path_log_prob: float
     num_symbols: int
+    nothing_score: float
+    accepted: bool = True
 
     @property
     def confidence(self) -> float:
@@ -420,7 +397,7 @@ class _Line(NamedTuple):
 
     def nothing(self) -> _Line:
         """As no sentence."""
-        return self._replace(texts=[("", self.texts[0][1])])
+        return self._replace(texts=[("", self.nothing_score)], accepted=False)
 
 
 def _together(lines: list[_Line], strokes: list[list[np.ndarray]]) -> Reading:
@@ -430,10 +407,11 @@ def _together(lines: list[_Line], strokes: list[list[np.ndarray]]) -> Reading:
     alternatives: dict[str, float] = {}
     for other, value in lines[0].texts if len(lines) == 1 else []:
         alternatives.setdefault(other, value)
-    path = sum(line.path_log_prob for line in lines)
+    asked = [line for line in lines if line.accepted and line.num_symbols] or lines
+    path = sum(line.path_log_prob for line in asked)
     return Reading(
         text,
-        confidence_of(path, sum(line.num_symbols for line in lines)),
+        confidence_of(path, sum(line.num_symbols for line in asked)),
         tuple(alternatives.items()) or ((text, score),),
         strokes[0] if strokes else [],
     )

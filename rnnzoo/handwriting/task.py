@@ -157,7 +157,7 @@ class HandwritingWriter(PenTask):
     def check_pairs(self, pairs: list[tuple[Any, Any]]) -> None:
         for number, (text, ink) in enumerate(pairs):
             try:
-                self.preprocessor.written(text)
+                self.preprocessor.numbers(self.preprocessor.written(text))
             except InputError as error:
                 raise InputError(f"input {number}: {error}") from error
             check_points(ink, f"target {number}")
@@ -252,6 +252,7 @@ class HandwritingWriter(PenTask):
         self,
         text: str,
         style: int | Style | None = None,
+        line_characters: int | None = None,
         skip_unknown: bool = False,
         **options: Any,
     ) -> Iterator[np.ndarray]:
@@ -261,20 +262,24 @@ class HandwritingWriter(PenTask):
         Parameters
         ----------
         text : str
-            One line.
-        style, skip_unknown, **options
+            One line, no longer than `line_characters`.
+        style, line_characters, skip_unknown, **options
             As of `predict`.
 
         Raises
         ------
         InputError
-            As `predict`, and for a text of several lines.
+            As `predict`, and for a text that `predict` breaks into several lines.
         """
         chosen = choose_options(self.decoding, options)
         prime, space = self._prime(style)
-        (line, *more) = self.preprocessor.lines(text, 10**6, skip_unknown)
+        (line, *more) = self._lines(text, line_characters, skip_unknown)
         if more:
-            raise InputError(f"a stream is one line, got {1 + len(more):,}: open one for each")
+            width = line_characters or self.preprocessor.config.line_characters
+            raise InputError(
+                f"a stream is one line, got {1 + len(more):,} of at most {width:,} characters: "
+                "open one for each, or let lines be longer (line_characters=)"
+            )
         numbers = [*space, *self.preprocessor.numbers(line)]
         return self._points(numbers, chosen, prime) if line else iter(())
 
