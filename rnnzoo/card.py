@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -80,7 +81,7 @@ class Card:
         e = self.entry
         metadata: dict[str, Any] = {
             "library_name": "rnnzoo",
-            "license": e.licence.lower().replace(" ", "-"),
+            **_licence(e.licence),
             "tags": [e.family, "keras", "recurrent", "lstm"],
         }
         if e.task in _PIPELINES:
@@ -103,6 +104,13 @@ class Card:
         ]
         head = yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True)
         return f"---\n{head}---\n\n{self.markdown()}"
+
+
+def _licence(text: str) -> dict[str, str]:
+    """The hub's identifier of a licence; of what it has none for, the words themselves."""
+    if re.fullmatch(r"CC BY(-SA)? [0-9.]+|Apache-2.0|MIT", text):
+        return {"license": text.lower().replace(" ", "-")}
+    return {"license": "other", "license_name": text}
 
 
 def _usage(entry: Entry) -> str:

@@ -101,6 +101,11 @@ def test_silence_does_not_become_the_mean():
         found = layer(idle, mask[:, :960])[0, 900:].numpy()
         short = layer(idle[:, 850:], mask[:, :110])[0, 50:].numpy()
         np.testing.assert_allclose(found, short, atol=0.6)  # half a second counts, not nine
+        gap = np.concatenate([quiet[:, :300], np.full((1, 5, 8), np.log(1e-6)), quiet[:, 305:]], 1)
+        gap[:, [299, 305]] -= 1.5  # frames that hold a part of it
+        found = layer(np.concatenate([gap, speech], 1).astype("f4"), mask[:, :960])[0, 900:]
+        np.testing.assert_allclose(found, short, atol=0.6)
+        found = layer(idle, mask[:, :960])[0, 900:].numpy()
         pieces, heard = [], layer.start(idle)
         for piece in np.split(idle, [1, 40, 77, 500, 930], 1):
             out, heard = layer.step(piece, heard)

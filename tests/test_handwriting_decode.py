@@ -126,12 +126,11 @@ def test_a_seed_gives_the_same_ink_and_another_another(sample):
     assert len(line.points) != len(again.points) or not np.allclose(line.points, again.points)
 
 
-def test_much_bias_leaves_nothing_to_chance(sample):
+def test_much_bias_leaves_the_component_alone_to_chance(sample):
     calm = dataclasses.replace(OPTIONS, bias=20.0)
     firsts = np.array(
         [sample([TEXTS[2]], dataclasses.replace(calm, seed=n))[0].points[0, :2] for n in range(12)]
     )
-    # but the component
     assert len(np.unique(np.round(firsts, 4), axis=0)) <= CONFIG.num_components
 
 

@@ -97,3 +97,18 @@ def test_a_pen_that_moves_along_a_line_has_its_density(rho):
         found = log_density(mixture_of(y), offsets)
     np.testing.assert_allclose(found, expected, rtol=0.01, atol=0.05)
     assert np.isfinite(tape.gradient(found, y)).all()
+
+
+@pytest.mark.parametrize("rho", [0.0, 9.0, -30.0])
+def test_rho_is_always_moved(rho):
+    """By the derivative where it is free, and back where it is held."""
+    y = tf.constant([[0.0, 0, 0, 0, 0, 0, rho]])
+    offset = np.array([[1.0, -0.5 * np.sign(rho) or 0.5]], "f4")
+    with tf.GradientTape() as tape:
+        tape.watch(y)
+        found = log_density(mixture_of(y), offset)
+    slope = tape.gradient(found, y).numpy()[0, 6]
+    if rho:
+        assert slope * rho < 0  # the offset says otherwise
+    else:
+        assert slope == pytest.approx(0.5)  # a b

@@ -7,7 +7,6 @@ is anything that `rnnzoo.load` takes; the sets are those of its family.
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import sys
 from pathlib import Path
@@ -17,6 +16,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 
 def main(arguments: list[str] | None = None) -> None:
+    import recipes
+
     import rnnzoo
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -36,7 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
 
     task = rnnzoo.load(options.name, dtype=options.dtype)
-    family = importlib.import_module(f"recipes.{task.family}_measure")
+    family = recipes.measure(task.family)
     for name in options.set or []:
         if name not in family.SETS:
             parser.error(f"--set {name}: a {task.family} model has {', '.join(family.SETS)}")

@@ -36,14 +36,13 @@ TABLE_START, TABLE_END = "<!-- models: made by tools/release.py -->", "<!-- /mod
 
 def release_weights(name: str, runs: list[Path], storage: str, options: dict[str, Any]) -> None:
     """Write the checkpoint folder in the package, and an entry without metrics."""
-    family = recipes.family_of(name)
-    card = recipes.card(family)
+    card = recipes.card(recipes.family_of(name))
     task, records = card.task_of_runs(runs)
     task.decoding = dataclasses.replace(task.decoding, **options)
     task.save(ROOT / "rnnzoo" / "checkpoints" / name, storage=storage)
     entry = manifest.Entry(
         name=name,
-        family=family,
+        family=task.family,
         parameters=task.network.count_params(),
         storage=storage,
         recipe=card.recipe_record(name, records),

@@ -81,7 +81,7 @@ def transcript_of(
     log-probabilities [frames, symbols], the spectrogram [frames, mels] and what was found; with
     the fillings of the grammar's slots. A part that is less sure than `min_confidence` of being a
     sentence of the grammar is none: it counts as silence, and for the confidence only where no
-    part is a sentence."""
+    part is a sentence; parts where nothing is said never do."""
     words: list[Word] = []
     told: list[list[Hypothesis]] = []
     sums: dict[bool, tuple[float, int]] = {True: (0.0, 0), False: (0.0, 0)}
@@ -92,7 +92,8 @@ def transcript_of(
         text = preprocessor.text(symbols)
         path = path_log_prob(log_probs, symbols, first, last)
         sure = grammar is None or confidence_of(path, len(symbols)) >= min_confidence
-        sums[sure] = (sums[sure][0] + path, sums[sure][1] + len(symbols))
+        if symbols:
+            sums[sure] = (sums[sure][0] + path, sums[sure][1] + len(symbols))
         if sure:
             words += words_of(text, first, last, log_probs, symbols, seconds_per_frame, begin)
         told.append(found if sure else [])

@@ -64,7 +64,8 @@ class Transcript:
         several of its parts say a sentence.
     confidence : float
         The network's probability of the whole sound being said so, characters and what is between
-        them, for each character: P(likeliest alignment) ** (1 / characters), 0 to 1. Of what was
+        them, for each character: P(likeliest alignment) ** (1 / characters), 0 to 1. Parts of a
+        long recording and of a stream in which nothing is said are left out of it. Of what was
         no sentence of a grammar (`min_confidence`) that of the sentence that came nearest.
     seconds : float
         The recording's length.

@@ -86,15 +86,21 @@ class LogMel(keras.layers.Layer):
         return {**super().get_config(), "config": dataclasses.asdict(self.config)}
 
 
+def _highest(x: Any, frames: int) -> Any:
+    """Of x [batch, time, 1] the highest of each `frames` in a row."""
+    return ops.max_pool(x, frames, 1, data_format="channels_last")
+
+
 @keras.saving.register_keras_serializable(package="rnnzoo")
 class FrameNormalization(keras.layers.Layer):
     """Every band to mean 0 and variance 1 over the real frames: of the whole utterance, or of it
     so far (`running`). `call` takes features [batch, frames, bands] and a mask [batch, frames].
 
     A microphone that idles must not make silence the mean: of what was heard so far, frames count
-    up to half a second behind the last that was 2 nats louder than the softest of its last 3
-    seconds, and those of the first half second. Frames of digital silence never count; before all
-    others they stand at twice the deviation below the mean of typical speech.
+    up to half a second behind the last sound, and those of the first half second. Sound is 2 nats
+    louder than the softest tenth of a second, at its loudest, of the last 3 seconds, tenths with
+    digital silence left out. Digital silence counts as other frames do; where it comes first, it
+    counts as if it were soft speech, since all that follows would be infinitely louder.
 
     Examples
     --------
@@ -107,9 +113,10 @@ class FrameNormalization(keras.layers.Layer):
 
     _FLOOR = 1e-2
     _TYPICAL = -6.0  # a log-mel energy of speech; what is summed up stays small
-    _SPREAD = 4.0
+    _SOFT, _SPREAD = -9.0, 4.0  # mean and deviation of soft speech; of what was tried, best for
+    # digits and commands behind 0.15 to 2 s of digital silence (validation)
     _DIGITAL_SILENCE = math.log(1.2 * _POWER_FLOOR)
-    _FLOOR_FRAMES = 300
+    _FLOOR_FRAMES, _SOFTEST_FRAMES = 300, 10
     _LOUDER = 2.0  # nats
     _PATIENCE_FRAMES = 50
 
@@ -128,34 +135,37 @@ class FrameNormalization(keras.layers.Layer):
 
     def start(self, x: Any) -> tuple[Any, ...]:
         """What was heard before the first frame: frames, sums and sums of squares of those that
-        count; softness and sound of the last frames."""
+        count; frames that are no digital silence; energy and sound of the last frames."""
         nothing = ops.zeros_like(x[:, :1])
         count = nothing[..., :1]
-        softness = ops.tile(count - np.inf, (1, self._FLOOR_FRAMES - 1, 1))
+        energy = ops.tile(count + np.inf, (1, self._FLOOR_FRAMES - 1, 1))
         sound = ops.tile(count + 1.0, (1, self._PATIENCE_FRAMES - 1, 1))
-        return count, nothing, nothing, count, softness, sound
+        return count, nothing, nothing, count, energy, sound
 
     def step(self, x: Any, heard: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
         """Frames normalised by all that was heard up to each, and what was heard by now."""
-        count, total, squares, anything, softness, sound = heard
-        any_sound = ops.cast(ops.max(x, -1, keepdims=True) > self._DIGITAL_SILENCE, x.dtype)
-        anything = anything + ops.cumsum(any_sound, 1)
+        count, total, squares, anything, energy, sound = heard
+        digital = ops.all(x < self._DIGITAL_SILENCE, axis=-1, keepdims=True)
+        anything = anything + ops.cumsum(1.0 - ops.cast(digital, x.dtype), 1)
         x = x - self._TYPICAL
-        new = -ops.mean(x, -1, keepdims=True)
-        softness = ops.concatenate([softness, new], 1)
-        softest = ops.max_pool(softness, self._FLOOR_FRAMES, 1, data_format="channels_last")
-        sound = ops.concatenate([sound, ops.cast(softest - new > self._LOUDER, x.dtype)], 1)
-        counted = ops.max_pool(sound, self._PATIENCE_FRAMES, 1, data_format="channels_last")
+        new = ops.mean(x, -1, keepdims=True)
+        energy = ops.concatenate([energy, ops.where(digital, np.inf, new)], 1)
+        floor = -_highest(
+            -_highest(energy, self._SOFTEST_FRAMES), 1 + self._FLOOR_FRAMES - self._SOFTEST_FRAMES
+        )
+        sound = ops.concatenate([sound, ops.cast(new - floor > self._LOUDER, x.dtype)], 1)
+        counted = _highest(sound, self._PATIENCE_FRAMES)
         before = anything == 0  # digital silence that comes first
         counts = count + ops.cumsum(counted, 1)
-        totals = total + ops.cumsum(counted * ops.where(before, 0.0, x), 1)
-        square = ops.where(before, self._SPREAD**2, ops.square(x))
+        soft = self._SOFT - self._TYPICAL
+        totals = total + ops.cumsum(counted * ops.where(before, soft, x), 1)
+        square = ops.where(before, soft**2 + self._SPREAD**2, ops.square(x))
         all_squares = squares + ops.cumsum(counted * square, 1)
         mean = totals / counts
         variance = ops.maximum(0.0, all_squares / counts - ops.square(mean))
         heard = (
             *(sums[:, -1:] for sums in (counts, totals, all_squares, anything)),
-            softness[:, 1 - self._FLOOR_FRAMES :],
+            energy[:, 1 - self._FLOOR_FRAMES :],
             sound[:, 1 - self._PATIENCE_FRAMES :],
         )
         return (x - mean) / ops.sqrt(variance + self._FLOOR), heard

@@ -39,7 +39,7 @@ class TranscriptStream:
     Memory and latency do not grow with the stream, its text aside. Once 10 seconds wait, what all
     hypotheses share up to a space is settled, and gets its times. Once 30 seconds wait, the best
     hypothesis is taken up to a space that is 5 seconds old; without one, silence before the first
-    word goes, and only where there is none is a word cut, at its longest pause. Spectrogram and
+    word goes if it is as long; otherwise a word is cut, at its longest pause. Spectrogram and
     probabilities are kept for the transcript's picture as long as the stream is no longer than
     `pictured_seconds`.
 
@@ -99,7 +99,7 @@ class TranscriptStream:
         self._words: list[Word] = []
         self._text = ""
         self._settled_frames = self._settled_symbols = self._waiting = 0
-        self._settled_path = self._settled_nothing = 0.0
+        self._settled_path = self._settled_nothing = self._settled_sure = 0.0
         self._next_try = _SETTLE_SECONDS
         self._pictured: list[np.ndarray] = []  # log-probabilities of what is settled
         self._mels: list[np.ndarray] = []
@@ -159,6 +159,8 @@ class TranscriptStream:
     def _settle(self) -> None:
         """Put into words what will not change any more."""
         log_probs, symbols = self._together(), self._best_symbols()
+        if self._search is not None and symbols != self._search.best()[0].symbols:
+            return  # the best does not fit into the frames: the next may
         late = self._waiting * self._seconds_per_frame >= _LATEST_SECONDS
         count = len(symbols) if late or self._search is None else self._search.agreed()
         alphabet = self._preprocessor.config.alphabet
@@ -207,7 +209,9 @@ class TranscriptStream:
         self._words += words
         self._text = " ".join([self._text, *(word.text for word in words)]).strip()
         self._settled_frames += len(log_probs)
-        self._settled_path += path_log_prob(log_probs, symbols, first, last)
+        path = path_log_prob(log_probs, symbols, first, last)
+        self._settled_path += path
+        self._settled_sure += path if len(symbols) else 0.0  # an idle time says nothing of a text
         self._settled_nothing += nothing_said(log_probs)
         self._settled_symbols += len(symbols)
         if self._count <= self._pictured_seconds * self._rate:
@@ -264,7 +268,7 @@ class TranscriptStream:
             )
             symbols = found[0].symbols if found else ()
             path = path_log_prob(log_probs, symbols, *align(log_probs, symbols))
-            sure = confidence_of(self._settled_path + path, self._settled_symbols + len(symbols))
+            sure = confidence_of(self._settled_sure + path, self._settled_symbols + len(symbols))
             # a search's score is of all its frames, also of those that are settled
             before = self._settled_path if self._search is None or not found else 0.0
             score = before + rest.alternatives[0][1]

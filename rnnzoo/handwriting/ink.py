@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,10 @@ def lines_of(ink: Any, y_down: bool = False) -> list[list[np.ndarray]]:
     flip = np.array([1.0, -1.0 if y_down else 1.0])
     array = _array(ink)
     if array is not None and array.ndim == 2 and array.shape[1] == 3:
-        if not np.isfinite(array).all():
+        with np.errstate(over="ignore"):
+            points = np.asarray(array, np.float32) * [*flip, 1.0]
+        if not np.isfinite(points).all():
             raise InputError("the offsets [time, 3] of the ink have numbers that are not finite")
-        points = np.asarray(array, np.float32) * [*flip, 1.0]
         return [InkLine("", points, np.zeros((len(points), 0), np.float32), True).strokes]
     if not isinstance(ink, (list, tuple, np.ndarray)):
         raise InputError(
@@ -159,7 +161,7 @@ def evenly(strokes: list[np.ndarray], spacing: float) -> np.ndarray:
     >>> points[:, 1].tolist(), points[:, 2].tolist()
     ([0.0, 0.5, 0.5], [0.0, 0.0, 1.0])
     """
-    places, lifted = [], []
+    places = []
     for stroke in strokes:
         along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(stroke, axis=0).T))])
         if along[-1] < 2 * _LEAST_DOT:
@@ -170,8 +172,21 @@ def evenly(strokes: list[np.ndarray], spacing: float) -> np.ndarray:
             at = np.linspace(0.0, along[-1], count)
             own = np.stack([np.interp(at, along, axis) for axis in stroke.T], 1)
         places.append(own)
-        lifted.append(np.eye(1, len(own), len(own) - 1)[0])
-    if not places:
+    return points_of(places)
+
+
+def points_of(strokes: Sequence[Any]) -> np.ndarray:
+    """Points [time, 3] as `InkLine.points` has them, of strokes [points, 2]: the inverse of
+    `InkLine.strokes`.
+
+    Examples
+    --------
+    >>> from rnnzoo.handwriting.ink import points_of
+    >>> points_of([[(0, 1), (1, 0)], [(3, 0)]]).tolist()
+    [[0.0, 1.0, 0.0], [1.0, -1.0, 1.0], [2.0, 0.0, 1.0]]
+    """
+    if not len(strokes):
         return np.zeros((0, 3), np.float32)
-    offsets = np.diff(np.concatenate([[[0.0, 0.0]], *places]), axis=0)
+    lifted = [np.eye(1, len(stroke), len(stroke) - 1)[0] for stroke in strokes]
+    offsets = np.diff(np.concatenate([[[0.0, 0.0]], *strokes]), axis=0)
     return np.concatenate([offsets, np.concatenate(lifted)[:, None]], 1).astype(np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -56,11 +56,44 @@ class PenTask(Task):
     ) -> Any:
         """Nats for each point of `y` [batch, time, 3], weighted by `sample_weight`
         [batch, time]."""
-        mixture, scale = mixture_of(y_pred), self.config.offset_scale
-        nats = 2 * np.log(scale) - log_density(mixture, y[..., :2] / scale)
-        nats -= log_lift(mixture, y[..., 2])
+        nats = self._nats(y, y_pred)
         weight = tf.ones_like(nats) if sample_weight is None else tf.cast(sample_weight, nats.dtype)
         return tf.reduce_sum(weight * nats) / tf.maximum(tf.reduce_sum(weight), 1e-6)
+
+    def _nats(self, y: Any, y_pred: Any) -> Any:
+        """[batch, time] Of equation 26."""
+        mixture, scale = mixture_of(y_pred), self.config.offset_scale
+        nats = 2 * np.log(scale) - log_density(mixture, y[..., :2] / scale)
+        return nats - log_lift(mixture, y[..., 2])
+
+    def nats_per_point(self, inputs: Sequence[Any], targets: Sequence[Any]) -> np.ndarray:
+        """How surprised the network is by ink: nats for each point (equation 26), offsets in
+        x-heights; the less, the likelier.
+
+        Parameters
+        ----------
+        inputs, targets : sequences
+            As `fit` takes them: of each line the text, and its ink.
+
+        Returns
+        -------
+        np.ndarray
+            [lines], float32.
+
+        Raises
+        ------
+        InputError
+            Names what is no text or no ink.
+        """
+        inputs, targets = list(inputs), list(targets)
+        if len(inputs) != len(targets) or not inputs:
+            raise InputError(
+                f"expected a text for each ink, got {len(inputs):,} and {len(targets):,}"
+            )
+        self.check_pairs(list(zip(inputs, targets, strict=True)))
+        before, after, weights = self.training_batch(inputs, targets)
+        nats = self._nats(tf.constant(after), self(before, training=False)).numpy()
+        return (nats * weights).sum(1) / weights.sum(1)
 
 
 def check_points(ink: Any, name: str) -> np.ndarray:
@@ -117,6 +150,8 @@ class HandwritingWriter(PenTask):
     >>> ink = writer.predict("hi", max_points_per_character=3)  # untaught: a scribble
     >>> len(ink.lines)
     1
+    >>> writer.nats_per_point(["hi"], [ink.lines[0]]).shape
+    (1,)
     """
 
     family = "handwriting"

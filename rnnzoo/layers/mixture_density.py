@@ -45,7 +45,7 @@ def output_dim(num_components: int) -> int:
 
 
 def mixture_of(y: Any, bias: Any = 0.0) -> Mixture:
-    """The parameters that the network's output y hat stands for.
+    """The parameters that the network's output y hat stands for; rho hat within -8 to 8.
 
     Parameters
     ----------
@@ -64,7 +64,8 @@ def mixture_of(y: Any, bias: Any = 0.0) -> Mixture:
     """
     y = ops.cast(y, "float32")
     pi, mu_1, mu_2, sigma_1, sigma_2, rho = ops.split(y[..., 1:], 6, axis=-1)
-    rho = ops.clip(rho, -_MOST_RHO_HAT, _MOST_RHO_HAT)
+    # held within bounds, the gradient going on as if it were not: it comes back
+    rho = rho + ops.stop_gradient(ops.clip(rho, -_MOST_RHO_HAT, _MOST_RHO_HAT) - rho)
     size = ops.abs(rho)
     return Mixture(
         ops.log_softmax(pi * (1.0 + bias), axis=-1),
@@ -95,8 +96,8 @@ def log_density(mixture: Mixture, offsets: Any) -> Any:
     b = (offsets[..., 1:2] - mixture.mu_2) * ops.exp(-mixture.log_sigma_2)
     # z / (1 - rho^2) of (25) as b^2 + (a - rho b)^2 / (1 - rho^2): no cancellation near |rho| = 1.
     room = mixture.log_one_minus_rho_squared
-    sign = ops.sign(mixture.rho)
-    below_one = ops.exp(room) / (1.0 + ops.abs(mixture.rho))  # 1 - |rho|
+    sign = ops.where(mixture.rho < 0, -1.0, 1.0)
+    below_one = ops.exp(room) / (1.0 + sign * mixture.rho)  # 1 - |rho|
     across = (a - sign * b) + sign * below_one * b
     z = ops.square(b) + ops.square(across) * ops.exp(-room)
     log_gaussian = -(

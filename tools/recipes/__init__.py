@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
+_HOMES = {"handwriting_prediction": "handwriting"}  # of families that share their recipes' files
 FAMILIES = ("deeploc", "deepspeech", "handwriting", "handwriting_reader", "seq2seq")
 
 
@@ -25,5 +26,10 @@ def names() -> list[str]:
 
 
 def card(family: str) -> ModuleType:
-    """The part of a family that writes cards."""
-    return importlib.import_module(f"recipes.{family}_card")
+    """What writes the cards of a task's family."""
+    return importlib.import_module(f"recipes.{_HOMES.get(family, family)}_card")
+
+
+def measure(family: str) -> ModuleType:
+    """What measures the tasks of a family."""
+    return importlib.import_module(f"recipes.{_HOMES.get(family, family)}_measure")

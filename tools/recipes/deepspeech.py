@@ -108,7 +108,7 @@ RECIPES = {
         steps=1200,
         data="digits",
         digit_strings=3000,
-        silence=0.3,
+        silence=3.0,
         **_CLOSED,
     ),
 }
@@ -199,8 +199,8 @@ def make_batch(
         speed = recipe.synthetic_speed if few_voices else recipe.speed
         other = sound(clips[n - 1]) if len(clips) > 1 else None
         own = sound(clip)
-        if recipe.silence and rng.random() < 0.5:
-            own = np.pad(own, rng.integers(0, int(recipe.silence * RATE), 2))
+        if recipe.silence and rng.random() < 0.5:  # of up to so many seconds, mostly shorter
+            own = np.pad(own, (recipe.silence * RATE * rng.random(2) ** 2).astype(int))
         chunks.append(changed(own, rng, speed, other))
     samples, lengths = preprocessor.pad(chunks)
     return (samples, lengths, *preprocessor.pad_text([clip.transcript for clip in clips]))
