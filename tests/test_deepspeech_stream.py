@@ -124,6 +124,17 @@ def test_an_order_is_understood_after_an_idle_time(seconds, level):
     assert waited < 31
 
 
+@pytest.mark.parametrize(("seconds", "level"), [(2, 0), (12, 1e-3), (33, 3e-4)])
+def test_digits_are_told_after_an_idle_time(seconds, level):
+    model = rnnzoo.load("deepspeech-digits")
+    samples = idled(seconds, level, samples_of("fsdd-yweweler-3-1-4.opus"))
+    found, _ = heard_in(model.stream(), samples)
+    first, *others = found.text.split()
+    assert others == ["one", "four"]
+    assert first == "three" or seconds > 30  # nothing stands before it, and nothing is made up
+    assert seconds < found.words[0].start < seconds + 1
+
+
 @pytest.mark.parametrize("options", [{}, {"beam_size": 1}])
 def test_silence_and_noise_do_not_pile_up(streaming, options):
     whole = heard_in(streaming.stream(**options), ALL)[0]

@@ -108,7 +108,7 @@ RECIPES = {
         steps=1200,
         data="digits",
         digit_strings=3000,
-        silence=3.0,
+        silence=0.3,
         **_CLOSED,
     ),
 }
