@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnnzoo.errors import InputError
-from rnnzoo.handwriting import Handwriting, InkLine
-from rnnzoo.handwriting.ink import evenly, lines_of, normalized
+from rnnzoo.handwriting import Handwriting, InkLine, Style
+from rnnzoo.handwriting.ink import evenly, in_pen_time, lines_of, normalized, points_of
 
 RNG = np.random.default_rng(0)
 STROKES = [np.cumsum(RNG.normal(0, 0.3, (n, 2)), 0) + np.array([n / 5, 0.4]) for n in (20, 1, 9)]
@@ -102,3 +102,37 @@ def test_points_are_even_along_a_stroke_and_keep_its_ends():
     assert steps.min() > 0.03 and steps.max() < 0.11  # corners are cut
     assert np.median(steps) == pytest.approx(0.1, abs=0.02)
     np.testing.assert_allclose(places[[ends[0] + 1, ends[1]]].mean(0), STROKES[1][0], atol=1e-5)
+
+
+def test_points_are_the_strokes_again():
+    np.testing.assert_allclose(points_of(line(STROKES).strokes), line(STROKES).points, atol=1e-5)
+    assert points_of([]).shape == (0, 3)
+
+
+@pytest.mark.parametrize("radius", [0.3, 1.0, 5.0])
+def test_a_pen_slows_down_where_it_turns(radius):
+    """On a circle by the law, from end to end."""
+    angle = np.linspace(0, 1.9 * np.pi, 400)
+    circle = radius * np.stack([np.cos(angle), np.sin(angle)], 1)
+    found = in_pen_time(circle)
+    slowness = (1 + (1 / (1.2 * radius)) ** 2) ** (1 / 6)
+    expected = 1 + 1.9 * np.pi * radius * slowness / 0.36
+    assert len(found) == pytest.approx(expected, rel=0.06, abs=1)
+    np.testing.assert_allclose(np.hypot(*found.T), radius, atol=0.03)
+    np.testing.assert_allclose(found[[0, -1]], circle[[0, -1]], atol=1e-9)
+    gaps = np.hypot(*np.diff(found, axis=0).T)
+    assert gaps.max() < 1.2 * gaps.min() + 0.01
+
+
+def test_a_style_of_a_person_does_not_depend_on_size_and_place():
+    curves = [np.stack([np.arange(60) / 9 + x, np.sin(np.arange(60) / 3)], 1) for x in (0, 7)]
+    one = Style.from_ink("words", curves, "mine")
+    screen = [np.array([40.0, 300.0]) + 25 * curve * [1, -1] for curve in curves]
+    other = Style.from_ink("words", screen, y_down=True)
+    np.testing.assert_allclose(one.points, other.points, atol=1e-4)
+    assert one.points[:, 2].sum() == 2 and one.name == "mine"
+    assert len(in_pen_time(np.zeros((1, 2)))) == len(in_pen_time(np.zeros((5, 2)))) == 2
+    with pytest.raises(InputError, match="one line of ink, got 2"):
+        Style.from_ink("x", PAGE)
+    with pytest.raises(InputError, match="expected ink"):
+        Style.from_ink("x", 5)

@@ -17,7 +17,9 @@ from rnnzoo.handwriting.result import Handwriting, InkLine
 # deviation (its logarithm varies by 0.13 from line to line), and the baseline's place below the
 # lower quartile (which varies by 0.07 x-heights)
 _DEVIATION, _QUARTILE = 0.624, 0.103
-_LEAST_DOT = 0.04
+_LEAST_DOT, _LONGEST_DOT = 0.04, 0.1
+_PEN_STEP = 0.36  # x-heights from a point to the next where the pen goes straight
+_FINE, _SMOOTH = 0.025, 0.05  # x-heights
 
 
 def lines_of(ink: Any, y_down: bool = False) -> list[list[np.ndarray]]:
@@ -165,14 +167,60 @@ def evenly(strokes: list[np.ndarray], spacing: float) -> np.ndarray:
     for stroke in strokes:
         along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(stroke, axis=0).T))])
         if along[-1] < 2 * _LEAST_DOT:
-            dot = np.array([_LEAST_DOT, -_LEAST_DOT])
-            own = np.stack([stroke.mean(0) - dot, stroke.mean(0) + dot])
+            own = _dot(stroke)
         else:
             count = max(2, 1 + round(along[-1] / spacing))
             at = np.linspace(0.0, along[-1], count)
             own = np.stack([np.interp(at, along, axis) for axis in stroke.T], 1)
         places.append(own)
     return points_of(places)
+
+
+def in_pen_time(stroke: np.ndarray, step: float = _PEN_STEP) -> np.ndarray:
+    """A stroke [points, 2] in x-heights as the pens move that the writing networks learnt from:
+    evenly in time at a speed that falls with the cube root of the curvature (Lacquaniti, Terzuolo
+    and Viviani 1983). A dot is two points.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnzoo.handwriting.ink import in_pen_time
+    >>> len(in_pen_time(np.array([[0.0, 0.0], [0.0, 3.6]])))  # a straight line is quick
+    11
+    """
+    stroke = stroke[np.append(True, np.abs(np.diff(stroke, axis=0)).max(1) > 1e-6)]
+    along = np.append(0.0, np.cumsum(np.hypot(*np.diff(stroke, axis=0).T)))
+    if along[-1] < _LONGEST_DOT:
+        return _dot(stroke)
+    count = max(8, int(along[-1] / _FINE))
+    at = np.linspace(0.0, along[-1], count + 1)
+    fine = np.stack([np.interp(at, along, axis) for axis in stroke.T], 1)
+    fine = _smoothed(fine, min(_SMOOTH, 0.12 * along[-1]) * count / along[-1])
+    tangent = np.gradient(fine, axis=0)
+    turned = np.abs(np.gradient(np.unwrap(np.arctan2(*tangent.T[::-1]))))
+    curvature = turned / (np.hypot(*tangent.T) + 1e-9)
+    mean = np.convolve(np.pad(curvature, 5, mode="edge"), np.full(11, 1 / 11), "valid")
+    slowness = (1 + np.square(np.minimum(mean, 14.0) / 1.2)) ** (1 / 6)
+    lengths = np.hypot(*np.diff(fine, axis=0).T)
+    time = np.append(0.0, np.cumsum(lengths * (slowness[1:] + slowness[:-1]) / 2))
+    found = np.linspace(0.0, time[-1], max(3, 1 + round(time[-1] / step)))
+    return np.stack([np.interp(found, time, axis) for axis in fine.T], 1)
+
+
+def _dot(stroke: np.ndarray) -> np.ndarray:
+    half = np.array([_LEAST_DOT, -_LEAST_DOT])
+    return np.stack([stroke.mean(0) - half, stroke.mean(0) + half])
+
+
+def _smoothed(places: np.ndarray, sigma: float) -> np.ndarray:
+    """Places with a Gaussian of `sigma` places laid over them; the ends stay."""
+    radius = min(int(np.ceil(3 * sigma)), len(places) - 1)
+    window = np.exp(-0.5 * np.square(np.arange(-radius, radius + 1) / sigma))
+    before = 2 * places[0] - places[radius:0:-1]
+    behind = 2 * places[-1] - places[-2 : -radius - 2 : -1]
+    whole = np.concatenate([before, places, behind])
+    found = [np.convolve(axis, window / window.sum(), "valid") for axis in whole.T]
+    return np.concatenate([places[:1], np.stack(found, 1)[1:-1], places[-1:]])
 
 
 def points_of(strokes: Sequence[Any]) -> np.ndarray:

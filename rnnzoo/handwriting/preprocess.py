@@ -7,11 +7,13 @@ import json
 import textwrap
 import unicodedata
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from rnnzoo.config import check_range, check_types
 from rnnzoo.errors import ConfigError, InputError
+from rnnzoo.handwriting.ink import in_pen_time, lines_of, normalized, points_of
 
 _HUNDREDTHS = 100.0
 _ALIKE = {
@@ -87,6 +89,39 @@ class Style:
         if not np.isfinite(points).all() or np.abs(points[:, :2]).max() > 100:
             raise InputError("the offsets of a style must be in x-heights, some -5 to 5")
         object.__setattr__(self, "points", points)
+
+    @classmethod
+    def from_ink(cls, text: str, ink: Any, name: str = "", y_down: bool = False) -> Style:
+        """A person's own strokes as a style: brought to x-heights by what they look like, and
+        sampled as the pens that the networks learnt from.
+
+        Parameters
+        ----------
+        text : str
+            What the ink says: one line, 20 to 40 characters do well.
+        ink
+            A line as `rnnzoo.handwriting.ink.lines_of` takes it: strokes [points, 2], InkML, ...
+        name : str
+        y_down : bool
+            The arrays' y grows downwards, as on a screen.
+
+        Raises
+        ------
+        InputError
+            For what is no ink, or not one line.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from rnnzoo.handwriting import Style
+        >>> wave = np.stack([np.arange(90.0), 30 * np.sin(np.arange(90.0) / 4)], 1)
+        >>> Style.from_ink("www", [wave], "mine").points.shape[1]
+        3
+        """
+        lines = lines_of(ink, y_down)
+        if len(lines) != 1 or not lines[0]:
+            raise InputError(f"a style is one line of ink, got {len(lines)} with strokes in it")
+        return cls(text, points_of([in_pen_time(s) for s in normalized(lines[0])]), name)
 
 
 def read_styles(content: bytes, where: str) -> tuple[Style, ...]:
