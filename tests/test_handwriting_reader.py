@@ -21,6 +21,7 @@ from rnnzoo.handwriting import (
     ReaderPreprocessorConfig,
     build_reader,
 )
+from rnnzoo.handwriting.ink import points_of
 from rnnzoo.handwriting.reader_network import reader_weight_shapes
 
 CONFIG = ReaderConfig(
@@ -108,14 +109,30 @@ def test_a_reading_says_how_sure_it_is(model):
     assert len(axes.lines) == len(INKS[0])
 
 
+def test_several_inks_may_come_in_any_container(model, tmp_path):
+    paths = []
+    for number, ink in enumerate(INKS[:2]):
+        points = points_of([np.round(100 * stroke) for stroke in ink])
+        line = InkLine("", points, np.zeros((len(points), 0), "f4"), True)
+        Handwriting("", (line,)).save(tmp_path / f"{number}.inkml")
+        paths.append(str(tmp_path / f"{number}.inkml"))
+    expected = [str(model.predict(path)) for path in paths]
+    for inputs in (
+        paths,
+        np.array(paths),
+        (path for path in paths),
+        tf.data.Dataset.from_tensor_slices(paths),
+        tf.constant(paths),
+    ):
+        assert [str(one) for one in model.predict(inputs)] == expected
+
+
 RNG = np.random.default_rng(0)
 
 
 def test_a_page_is_read_line_by_line(model):
     def line(ink):
-        offsets = np.diff(np.concatenate([[[0, 0]], *ink]), axis=0)
-        lifted = np.concatenate([np.eye(1, len(s), len(s) - 1)[0] for s in ink])
-        points = np.concatenate([offsets, lifted[:, None]], 1).astype("f4")
+        points = points_of(ink)
         return InkLine("", points, np.zeros((len(points), 0), "f4"), True)
 
     page = Handwriting("", (line(INKS[0]), line(INKS[1])))

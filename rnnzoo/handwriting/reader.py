@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -30,7 +31,8 @@ from rnnzoo.figures import new_figure
 from rnnzoo.handwriting.ink import evenly, lines_of, normalized
 from rnnzoo.handwriting.preprocess import HandwritingPreprocessor, PreprocessorConfig
 from rnnzoo.handwriting.reader_network import ReaderConfig, build_reader, reader_weight_shapes
-from rnnzoo.task import batches_by_length, check_batch_size
+from rnnzoo.handwriting.result import Handwriting, InkLine
+from rnnzoo.task import batches_by_length, check_batch_size, raw_inputs
 
 _POINTS_AT_ONCE = 40_000
 
@@ -299,7 +301,8 @@ class InkReader(CTCTask):
         inputs : ink, or a list of inks
             An ink is a list of strokes [points, 2]; an array of offsets [time, 3], as
             `InkLine.points`; the path or text of InkML; or a `Handwriting`. Each is a line, but
-            for `Handwriting`, which has its own.
+            for `Handwriting`, which has its own. Several may come as any iterable, paths and
+            texts as an array or a `tf.data.Dataset` of strings too.
         batch_size : int, optional
             Lines at once, at most (32). Does not change the result.
         verbose : "auto", 0 or 1
@@ -326,7 +329,7 @@ class InkReader(CTCTask):
         search = search_for(self.preprocessor, chosen, hot_words, language)
         single = is_single(inputs)
         pages = []
-        for number, ink in enumerate([inputs] if single else inputs):
+        for number, ink in enumerate([inputs] if single else raw_inputs(inputs)[0]):
             try:
                 pages.append(lines_of(ink, y_down))
             except InputError as error:
@@ -418,9 +421,14 @@ def _together(lines: list[_Line], strokes: list[list[np.ndarray]]) -> Reading:
 
 
 def is_single(inputs: Any) -> bool:
-    """Whether these are one ink, not a list of them."""
+    """Whether these are one ink, not several."""
+    if isinstance(inputs, np.ndarray):
+        return inputs.dtype.kind not in "SUO"  # an array of paths or InkML
+    if tf.is_tensor(inputs):
+        return inputs.dtype != tf.string
     if not isinstance(inputs, (list, tuple)):
-        return True
+        one = (str, os.PathLike, Handwriting, InkLine)
+        return isinstance(inputs, one) or not isinstance(inputs, Iterable)
     try:
         return bool(inputs) and np.asarray(inputs[0], float).shape[1:] == (2,)  # its first stroke
     except (TypeError, ValueError):
