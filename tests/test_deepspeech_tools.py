@@ -92,10 +92,12 @@ def test_digits_are_joined_by_speaker_and_the_kept_one_is_left_out(tmp_path):
         level = {"one": 0.1, "two": 0.2}[clip.speaker]
         assert np.isclose(samples, level, atol=1e-3).sum() == len(said) * (RATE // 4)
         assert (samples == 0).sum() / RATE < 0.3 * (len(said) + 1)
-    again = Corpus(tmp_path / "strings")
-    assert digits.real_strings(real, tmp_path / "strings", "fsdd digits", 32).clips[:30] == (
-        again.clips
-    )
+    more = digits.real_strings(real, tmp_path / "strings", "fsdd digits", 32)
+    assert len(more.clips) == 32 and more.clips[:30] == made.clips
+    fewer = digits.real_strings(real, tmp_path / "strings", "fsdd digits", 9)
+    assert fewer.clips == made.clips[:9]
+    other = digits.real_strings(real, tmp_path / "strings", "fsdd digits", 9, seed=2)
+    assert [clip.transcript for clip in other.clips] != [clip.transcript for clip in fewer.clips]
     lines = list(itertools.islice(digits.strings(1), 300))
     assert all(language.fillings(line) for line in lines)
     assert {len(line.split()) for line in lines} == set(range(1, 11))
