@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from rnnzoo.manifest import Entry, TableRecord
+from rnnzoo.manifest import Entry, MetricRecord, TableRecord
 
 _PIPELINES = ("automatic-speech-recognition", "translation")
 _MANY = 6
@@ -94,16 +94,24 @@ class Card:
                 "results": [
                     {
                         "task": {"type": e.task},
-                        "dataset": {"name": f"{m.data} ({m.split})", "type": m.data},
-                        "metrics": [{"type": m.metric, "value": m.value, "name": m.metric}],
+                        "dataset": {"name": f"{data} ({split})", "type": data},
+                        "metrics": [{"type": m.metric, "value": m.value} for m in found],
                     }
-                    for m in e.metrics
-                    if m.weights == "shipped"
+                    for (data, split), found in _by_data(e.metrics).items()
                 ],
             }
         ]
         head = yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True)
         return f"---\n{head}---\n\n{self.markdown()}"
+
+
+def _by_data(metrics: Sequence[MetricRecord]) -> dict[tuple[str, str], list[MetricRecord]]:
+    """The metrics of the weights that ship, by data and split."""
+    found: dict[tuple[str, str], list[MetricRecord]] = {}
+    for metric in metrics:
+        if metric.weights == "shipped":
+            found.setdefault((metric.data, metric.split), []).append(metric)
+    return found
 
 
 def _licence(text: str) -> dict[str, str]:

@@ -298,6 +298,12 @@ class Task(keras.Model, abc.ABC):
         dataset = tf.data.Dataset.from_generator(epoch, output_signature=signature)
         return dataset.apply(tf.data.experimental.assert_cardinality(-(-len(pairs) // batch_size)))
 
+    def compile(self, optimizer: Any = None, **kwargs: Any) -> None:
+        """As `keras.Model.compile`; by default Adam at 3e-4 with clipped gradients, and the
+        network's own loss."""
+        optimizer = optimizer or keras.optimizers.Adam(3e-4, global_clipnorm=1.0)
+        super().compile(optimizer=optimizer, **kwargs)
+
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compile again as a `.keras` file says, its optimizer's state still to be loaded."""
         self.compile(**keras.saving.deserialize_keras_object(config))

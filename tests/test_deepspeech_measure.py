@@ -224,6 +224,20 @@ def test_single_digits_and_joined_ones_are_measured_with_the_grammar_that_ships(
     assert (found[0][0]["metric"], found[0][0]["value"], found[0][0]["rows"]) == ("WER", 50, 2)
 
 
+def test_idle_time_is_as_loud_as_the_clip_is_quiet(data):
+    ((_, _, (clip,)),) = deepspeech_measure.read_set(data, "commands-valid", None)
+    ((source, split, (idle,)),) = deepspeech_measure.read_set(data, "commands-valid-idle", None)
+    assert (source, split) == ("coffee commands", "valid, idle before")
+    np.testing.assert_array_equal(idle.samples[6 * 16000 :], clip.samples)
+    level = idle.samples[: 6 * 16000].std()
+    assert 0 < level < 0.5 * clip.samples.std()
+    assert idle.transcript == clip.transcript
+    (found, *_), *_ = Measure(Parrot([idle.transcript]), "x", 4, {})(
+        data, "commands-valid-idle", None, 0
+    )
+    assert (found["split"], found["metric"], found["value"]) == (split, "WER", 0)
+
+
 def test_other_speech_is_to_be_left_out(data):
     with zipfile.ZipFile(data / "librispeech_test.zip", "w") as clips:
         clips.write(CLIPS / ROWS[0][1], "librispeech_test/1.mp3")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import keras
-
 from rnnzoo.ctc.beam_search import frames_needed
 from rnnzoo.ctc.loss import mean_ctc_loss
 from rnnzoo.errors import InputError
@@ -20,12 +18,6 @@ class CTCTask(Task):
         name, model = self.preprocessor.config.language_model, self.preprocessor.language_model
         return {} if name is None else {name: model.to_bytes()}
 
-    def compile(self, optimizer: Any = None, **kwargs: Any) -> None:
-        """As `keras.Model.compile`; by default Adam at 3e-4 with clipped gradients. The loss is
-        CTC's, in nats for each character."""
-        optimizer = optimizer or keras.optimizers.Adam(3e-4, global_clipnorm=1.0)
-        super().compile(optimizer=optimizer, **kwargs)
-
     def compute_loss(
         self,
         x: Any = None,
@@ -34,7 +26,8 @@ class CTCTask(Task):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """CTC's loss of labels `y` ("labels" and "label_lengths"), weighted by row."""
+        """CTC's loss of labels `y` ("labels" and "label_lengths") in nats for each character,
+        weighted by row."""
         return mean_ctc_loss(y_pred, y, sample_weight)
 
 

@@ -95,7 +95,6 @@ class ProteinLocalizer(Task):
             loss = {"location": keras.losses.SparseCategoricalCrossentropy(reduction=mean)}
             if self.config.membrane:
                 loss["membrane"] = keras.losses.BinaryCrossentropy(reduction=mean)
-        optimizer = optimizer or keras.optimizers.Adam(3e-4, global_clipnorm=1.0)
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
 
     def check_pairs(self, pairs: list[tuple[Any, Any]]) -> None:

@@ -36,12 +36,6 @@ class PenTask(Task):
     build_network = staticmethod(build_network)
     weight_shapes = staticmethod(weight_shapes)
 
-    def compile(self, optimizer: Any = None, **kwargs: Any) -> None:
-        """As `keras.Model.compile`; by default Adam at 3e-4 with clipped gradients. The loss is in
-        nats for each point (equation 26), offsets in x-heights."""
-        optimizer = optimizer or keras.optimizers.Adam(3e-4, global_clipnorm=1.0)
-        super().compile(optimizer=optimizer, **kwargs)
-
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """y hat [batch, time, 1 + 6 M] of `points` and `characters`."""
         return self.network(inputs, training=training)["y"]
@@ -54,8 +48,8 @@ class PenTask(Task):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """Nats for each point of `y` [batch, time, 3], weighted by `sample_weight`
-        [batch, time]."""
+        """Nats for each point (equation 26) of `y` [batch, time, 3], offsets in x-heights,
+        weighted by `sample_weight` [batch, time]."""
         nats = self._nats(y, y_pred)
         weight = tf.ones_like(nats) if sample_weight is None else tf.cast(sample_weight, nats.dtype)
         return tf.reduce_sum(weight * nats) / tf.maximum(tf.reduce_sum(weight), 1e-6)

@@ -106,7 +106,6 @@ class Seq2SeqTranslator(Task):
             loss = keras.losses.SparseCategoricalCrossentropy(
                 from_logits=True, reduction="mean_with_sample_weight"
             )
-        optimizer = optimizer or keras.optimizers.Adam(3e-4, global_clipnorm=1.0)
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
 
     def check_pairs(self, pairs: list[tuple[Any, Any]]) -> None:

@@ -4,7 +4,8 @@
 speaker; `commands-valid` and `commands-test` are the coffee commands with the slots that were
 meant; `digits` are FSDD's of its test speaker, whom no entry has heard, one by one and joined to
 strings, `digits-valid` those of the training part's speaker that is kept for tuning, both with
-the grammar that deepspeech-digits comes with, one to ten digits. `latency` is
+the grammar that deepspeech-digits comes with, one to ten digits. `...-idle` is the same behind
+6 seconds of noise as loud as the clip's own quiet, as from a microphone that waits. `latency` is
 for networks that stream: how long after a word's end it is told; `other-speech` is for those with a
 grammar of their own: how much of LibriSpeech and speechocean762 they leave out, as they should.
 `...-beside-others` puts pocketsphinx and Whisper tiny.en (faster-whisper) next to the recognizer
@@ -41,6 +42,9 @@ SETS = (
     "commands-test",
     "digits",
     "digits-valid",
+    "valid-idle",
+    "commands-valid-idle",
+    "digits-valid-idle",
     "latency",
     "other-speech",
     "librispeech-beside-others",
@@ -59,6 +63,7 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 _STRINGS = 200  # of digits, of a speaker
 _PIECE_SECONDS = 0.1
+_IDLE_SECONDS = 6.0
 _DRAWS = 10_000
 
 Record = dict[str, Any]
@@ -77,6 +82,15 @@ class Spoken(NamedTuple):
 
 def read_set(data: Path, name: str, limit: int | None) -> list[tuple[str, str, list[Spoken]]]:
     """The parts of an evaluation set: (data name, split, clips)."""
+    if name.endswith("-idle"):
+        return [
+            (
+                source,
+                f"{split}, idle before",
+                [clip._replace(samples=idled(clip)) for clip in clips],
+            )
+            for source, split, clips in read_set(data, name.removesuffix("-idle"), limit)
+        ]
     if name.startswith("digits"):
         return _digits(data, name, limit)
     split = "valid" if name.endswith("valid") else "test"
@@ -122,6 +136,16 @@ def _digits(data: Path, name: str, limit: int | None) -> list[tuple[str, str, li
         said, samples = digits.joined(own, rng)
         strings.append(Spoken(samples, said, single[0].speaker, {}))
     return [("FSDD", split, single), ("FSDD, 2 to 7 joined", split, strings)]
+
+
+def idled(clip: Spoken) -> np.ndarray:
+    """A clip's samples behind `_IDLE_SECONDS` of white noise, as loud as the softest tenth of its
+    pieces of 25 ms."""
+    size = RATE // 40
+    pieces = clip.samples[: len(clip.samples) // size * size].reshape(-1, size)
+    level = np.percentile(np.sqrt(np.square(pieces).mean(1)), 10) if len(pieces) else 0.0
+    noise = np.random.default_rng(1).standard_normal(int(_IDLE_SECONDS * RATE))
+    return np.concatenate([(level + 1e-5) * noise, clip.samples]).astype(np.float32)
 
 
 def word_ends(data: Path) -> dict[str, tuple[float, ...]]:
