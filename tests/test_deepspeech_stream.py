@@ -114,7 +114,7 @@ def heard_in(stream, samples):
     return stream.finish(), most * stream._seconds_per_frame
 
 
-@pytest.mark.parametrize(("seconds", "level"), [(29.4, 0), (28.4, 1e-3), (64, 1e-3)])
+@pytest.mark.parametrize(("seconds", "level"), [(29.4, 0), (9, 4e-5), (28.4, 1e-3), (64, 1e-3)])
 def test_an_order_is_understood_after_an_idle_time(seconds, level):
     model = rnnzoo.load("deepspeech-commands")
     found, waited = heard_in(model.stream(), idled(seconds, level, samples_of(ORDER.name)))
@@ -124,7 +124,7 @@ def test_an_order_is_understood_after_an_idle_time(seconds, level):
     assert waited < 31
 
 
-@pytest.mark.parametrize(("seconds", "level"), [(2, 0), (12, 1e-3), (33, 3e-4)])
+@pytest.mark.parametrize(("seconds", "level"), [(2, 0), (9, 4e-5), (12, 1e-3), (33, 3e-4)])
 def test_digits_are_told_after_an_idle_time(seconds, level):
     model = rnnzoo.load("deepspeech-digits")
     samples = idled(seconds, level, samples_of("fsdd-yweweler-3-1-4.opus"))

@@ -98,9 +98,12 @@ class FrameNormalization(keras.layers.Layer):
 
     A microphone that idles must not make silence the mean: of what was heard so far, frames count
     up to half a second behind the last sound, and those of the first half second. Sound is 2 nats
-    louder than the softest tenth of a second, at its loudest, of the last 3 seconds, tenths with
-    digital silence left out. Digital silence counts as other frames do; where it comes first, it
-    counts as if it were soft speech, since all that follows would be infinitely louder.
+    louder than the softest tenth of a second, at its loudest, of the last 3 seconds; or what
+    follows a tenth of digital silence within a second, as words do where someone gates the noise.
+
+    Digital silence is whatever is no louder than a step or two of 16 bits; it is never the softest
+    tenth, and counts as other frames do. Where it comes first, it counts as if it were soft speech,
+    since all that follows would be far louder than it varies.
 
     Examples
     --------
@@ -115,9 +118,12 @@ class FrameNormalization(keras.layers.Layer):
     _TYPICAL = -6.0  # a log-mel energy of speech; what is summed up stays small
     _SOFT, _SPREAD = -9.0, 4.0  # mean and deviation of soft speech; of what was tried, best for
     # digits and commands behind 0.15 to 2 s of digital silence (validation)
-    _DIGITAL_SILENCE = math.log(1.2 * _POWER_FLOOR)
+    _DIGITAL_SILENCE = math.log(2.0 * _POWER_FLOOR)  # of a frame's mean
     _FLOOR_FRAMES, _SOFTEST_FRAMES = 300, 10
+    _UNKNOWN = 1e30  # energy before the first frame; that of digital silence is infinite, so that
+    # neither is the softest
     _LOUDER = 2.0  # nats
+    _GATED_FRAMES = 100
     _PATIENCE_FRAMES = 50
 
     def __init__(self, running: bool, **kwargs: Any) -> None:
@@ -138,22 +144,26 @@ class FrameNormalization(keras.layers.Layer):
         count; frames that are no digital silence; energy and sound of the last frames."""
         nothing = ops.zeros_like(x[:, :1])
         count = nothing[..., :1]
-        energy = ops.tile(count + np.inf, (1, self._FLOOR_FRAMES - 1, 1))
+        energy = ops.tile(count + self._UNKNOWN, (1, self._FLOOR_FRAMES - 1, 1))
         sound = ops.tile(count + 1.0, (1, self._PATIENCE_FRAMES - 1, 1))
         return count, nothing, nothing, count, energy, sound
 
     def step(self, x: Any, heard: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
         """Frames normalised by all that was heard up to each, and what was heard by now."""
         count, total, squares, anything, energy, sound = heard
-        digital = ops.all(x < self._DIGITAL_SILENCE, axis=-1, keepdims=True)
+        digital = ops.mean(x, -1, keepdims=True) < self._DIGITAL_SILENCE
         anything = anything + ops.cumsum(1.0 - ops.cast(digital, x.dtype), 1)
         x = x - self._TYPICAL
-        new = ops.mean(x, -1, keepdims=True)
+        new, frames = ops.mean(x, -1, keepdims=True), ops.shape(x)[1]
         energy = ops.concatenate([energy, ops.where(digital, np.inf, new)], 1)
         floor = -_highest(
             -_highest(energy, self._SOFTEST_FRAMES), 1 + self._FLOOR_FRAMES - self._SOFTEST_FRAMES
         )
-        sound = ops.concatenate([sound, ops.cast(new - floor > self._LOUDER, x.dtype)], 1)
+        lacking = ops.cast(energy == np.inf, x.dtype)
+        lacking = -_highest(-lacking, self._SOFTEST_FRAMES)[:, -self._GATED_FRAMES - frames + 1 :]
+        gated = (_highest(lacking, self._GATED_FRAMES) > 0) & ~digital
+        is_sound = gated | (new - floor > self._LOUDER)
+        sound = ops.concatenate([sound, ops.cast(is_sound, x.dtype)], 1)
         counted = _highest(sound, self._PATIENCE_FRAMES)
         before = anything == 0  # digital silence that comes first
         counts = count + ops.cumsum(counted, 1)
