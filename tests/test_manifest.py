@@ -1,5 +1,6 @@
 """The manifest: its schema, and every figure in it recomputed from what ships."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -86,6 +87,24 @@ def test_the_card_in_the_folder_is_the_manifests(entry):
 
     card = (hub.bundled_folder(entry.name) / "README.md").read_text(encoding="utf-8")
     assert card == Card(entry).hub_readme()
+
+
+def test_the_hub_reads_each_data_set_once_and_a_licence_it_knows(entry):
+    import yaml
+
+    from rnnzoo.card import Card
+
+    def head(one):
+        return yaml.safe_load(Card(one).hub_readme().split("---\n")[1])
+
+    (model,) = head(entry)["model-index"]
+    names = [result["dataset"]["name"] for result in model["results"]]
+    assert len(names) == len(set(names))
+    told = sum(len(result["metrics"]) for result in model["results"])
+    assert told == sum(metric.weights == "shipped" for metric in entry.metrics)
+    assert head(entry)["license"] in ("cc-by-4.0", "cc-by-sa-4.0")
+    odd = head(dataclasses.replace(entry, licence="as the data says"))
+    assert (odd["license"], odd["license_name"]) == ("other", "as the data says")
 
 
 def test_a_manifest_survives_writing(tmp_path):
