@@ -123,8 +123,10 @@ def _licence(text: str) -> dict[str, str]:
 
 def _usage(entry: Entry) -> str:
     example = entry.golden[0].input if entry.golden else "..."
-    if entry.task == "automatic-speech-recognition":
-        example = PurePosixPath(example).name  # of the project's own clips
+    if entry.task in ("automatic-speech-recognition", "online-handwriting-recognition"):
+        example = PurePosixPath(example).name  # of the project's own files
+    if entry.task == "handwriting-prediction":
+        example = 1  # of points there are too many to show
     call = f'rnnzoo.load("{entry.name}").predict({json.dumps(example, ensure_ascii=False)})'
     return f"```python\nimport rnnzoo\n\n{call}\n```"
 

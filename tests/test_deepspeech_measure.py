@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from conftest import ROOT
-from recipes import coffee, deepspeech_measure, digits, speech_data
+from recipes import coffee, deepspeech_measure, digits, error_rates, speech_data
 from recipes.deepspeech_measure import Live, Measure, Spoken
 
 import rnnzoo
@@ -147,10 +147,10 @@ def test_made_up_commands_are_let_through_by_the_grammar():
 
 
 def test_errors_are_counted_over_all_words():
-    assert deepspeech_measure.errors("a b c", "a x c d").tolist() == [2, 3, 3, 5]
-    assert deepspeech_measure.errors("ab", "").tolist() == [1, 1, 2, 2]
+    assert error_rates.errors("a b c", "a x c d").tolist() == [2, 3, 3, 5]
+    assert error_rates.errors("ab", "").tolist() == [1, 1, 2, 2]
     counts = np.array([[2, 3, 3, 5], [1, 1, 2, 2]])
-    assert deepspeech_measure.rates(counts) == (75.0, pytest.approx(500 / 7))
+    assert error_rates.rates(counts) == (75.0, pytest.approx(500 / 7))
 
 
 def test_intervals_hold_the_rate_and_narrow_with_clips():
@@ -159,7 +159,7 @@ def test_intervals_hold_the_rate_and_narrow_with_clips():
     def width(count):
         wrong = rng.binomial(10, 0.4, count)
         counts = np.stack([wrong, np.full(count, 10)], 1)
-        low, high = deepspeech_measure.interval(counts)
+        low, high = error_rates.interval(counts)
         assert low < 100 * wrong.sum() / (10 * count) < high
         return high - low
 

@@ -43,12 +43,8 @@ def by_hand(network, text, options, prime=None, seed=()):
     bound = int(options.max_points_per_character * len(text)) + 50
     uniform = np.random.default_rng([0, options.seed, *seed]).random((bound, 2), np.float32)
     normal = np.random.default_rng([1, options.seed, *seed]).standard_normal((bound, 2), np.float32)
-    state, point, points, finished = (
-        writer.initial_state(1),
-        np.array([[0, 0, 1.0]], "f4"),
-        [],
-        False,
-    )
+    state, point = writer.initial_state(1), np.array([[0, 0, 1.0]], "f4")
+    points, past, finished = [], 0, False
     for forced in prime.points:
         _, _, state = writer.step(point, characters, state)
         point = forced[None]
@@ -69,7 +65,9 @@ def by_hand(network, text, options, prime=None, seed=()):
         points.append([*(CONFIG.offset_scale * offset), lifted])
         point = np.array([points[-1]], "f4")
         phi = np.array(phi[0])
-        finished = phi[len(whole)] > phi[: len(whole)].max()  # section 5.3
+        if past or phi[len(whole)] > phi[: len(whole)].max():  # section 5.3
+            past += 1
+            finished = bool(lifted) or past == 40
     return np.array(points), finished
 
 

@@ -1,8 +1,10 @@
 """Sampling ink inside one compiled graph, many lines at once.
 
 Points come one by one: a component of the mixture, an offset of its Gaussian, and whether the pen
-is lifted. A line ends where the window has gone past its text (section 5.3). A line is primed by
-real ink (section 5.5): its points are put in first, its text before the text to write.
+is lifted. A line ends where the pen is lifted for the first time since the window has gone past its
+text: by section 5.3 it ends at once, which cuts the last letter, whose end the window does not wait
+for. A line is primed by real ink (section 5.5): its points are put in first, its text before the
+text to write.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from rnnzoo.config import check_range, check_types
 from rnnzoo.layers.mixture_density import mixture_of
 
 _DRAWS = 4  # of a point: component, pen, and two normal numbers
+_LAST_POINTS = 40  # a line gets no more behind the window's end, lifted or not
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +95,7 @@ NO_PRIME = Prime(np.zeros((0, 3), np.float32), ())
 
 class Sampled(NamedTuple):
     """A line of ink: points [time, 3], in x-heights; phi [time, characters], float32, how much
-    each character was looked at; and whether the window ended the line, not the bound."""
+    each character was looked at; and whether the line ended behind its text, not at its bound."""
 
     points: np.ndarray
     phi: np.ndarray
@@ -114,14 +117,19 @@ class _Asked(NamedTuple):
 
 class _Loop(NamedTuple):
     """Where the graph is: the number of the point, and of each line the point, whether it is done,
-    its count of new points, whether the window ended it, and the network's state, flat."""
+    its counts of new points and of those behind the window's end, whether the window ended it, and
+    the network's state, flat."""
 
     t: Any
     point: Any
     done: Any
     counts: Any
+    behind: Any
     finished: Any
     state: tuple[Any, ...]
+
+
+_FIXED = len(_Loop._fields) - 1  # parts of the loop besides the state
 
 
 def _asked(
@@ -242,7 +250,7 @@ class InkSampler:
         nothing = tf.zeros([batch], tf.bool)
         state = tuple(tf.nest.flatten(self._writer.initial_state(batch)))
         counts = tf.zeros([batch], tf.int32)
-        return _Loop(tf.constant(0), asked.forced[:, 0], nothing, counts, nothing, state)
+        return _Loop(tf.constant(0), asked.forced[:, 0], nothing, counts, counts, nothing, state)
 
     def _go_on(
         self, asked: _Asked, until: int, loop: _Loop
@@ -250,7 +258,7 @@ class InkSampler:
         """The loop at point `until`, or where all lines are done; points and phi since `loop`."""
         arguments = (*asked[:-1], np.int32(until), *loop[:-1], *loop.state)
         points, phi, *after = self._compiled()(*map(tf.convert_to_tensor, arguments))
-        return _Loop._make([*after[:5], tuple(after[5:])]), points.numpy(), phi.numpy()
+        return _Loop._make([*after[:_FIXED], tuple(after[_FIXED:])]), points.numpy(), phi.numpy()
 
     def _compiled(self) -> Any:
         with self._lock:
@@ -270,6 +278,7 @@ class InkSampler:
                     whole,
                     tf.TensorSpec([None, 3], tf.float32),
                     truths,
+                    lines,
                     lines,
                     truths,
                     *(tf.TensorSpec([None, part.shape[1]], part.dtype) for part in state),
@@ -293,12 +302,12 @@ class InkSampler:
         writes, width = self._writer.config.writes, tf.shape(characters)[1]
         text = self._writer.text(characters) if writes else None
         last, rows = tf.shape(forced)[1] - 1, tf.range(tf.shape(characters)[0])
-        behind = tf.one_hot(lengths, width)  # the place behind each text
+        end = tf.one_hot(lengths, width)  # the place behind each text
         within = tf.sequence_mask(lengths, width, tf.float32)
         shape = self._writer.initial_state(1)  # of the state
 
         def body(points: Any, phis: Any, *loop: Any) -> tuple[Any, ...]:
-            now = _Loop._make([*loop[:5], loop[5:]])
+            now = _Loop._make([*loop[:_FIXED], loop[_FIXED:]])
             state = tf.nest.pack_sequence_as(shape, now.state)
             y, phi, after = self._writer.step(now.point, text, state)
             new = tf.clip_by_value(now.t - leads, 0, tf.shape(draws)[1] - 1)
@@ -308,11 +317,15 @@ class InkSampler:
             goes_on = ~primed & ~now.done
             counts = now.counts + tf.cast(goes_on, tf.int32)
             done, finished = now.done | (goes_on & (counts >= bounds)), now.finished
+            behind = now.behind
             if phi is None:
                 phi = tf.zeros_like(within)
-            else:  # section 5.3
-                past = tf.reduce_sum(phi * behind, -1) > tf.reduce_max(phi * within, -1)
-                done, finished = done | (goes_on & past), finished | (goes_on & past)
+            else:
+                past = tf.reduce_sum(phi * end, -1) > tf.reduce_max(phi * within, -1)
+                behind += tf.cast(goes_on & (past | (behind > 0)), tf.int32)
+                left = (point[:, 2] > 0.5) | (behind >= _LAST_POINTS)
+                ended = goes_on & (behind > 0) & left
+                done, finished = done | ended, finished | ended
             place = now.t - loop_t
             return (
                 points.write(place, point),
@@ -321,6 +334,7 @@ class InkSampler:
                 point,
                 done,
                 counts,
+                behind,
                 finished,
                 *tf.nest.flatten(after),
             )

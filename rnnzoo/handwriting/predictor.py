@@ -135,7 +135,7 @@ class InkPredictor(PenTask):
         whole = isinstance(inputs, (int, np.integer)) and not isinstance(inputs, bool)
         if whole and not 0 <= inputs <= _MOST_LINES:
             raise InputError(f"how many lines? expected 0 to {_MOST_LINES:,}, got {inputs}")
-        single = not whole and not isinstance(inputs, (list, tuple))
+        single = not whole and (not isinstance(inputs, (list, tuple)) or _are_points(inputs))
         if whole:
             primes = [NO_PRIME] * int(inputs)
         else:
@@ -151,3 +151,11 @@ class InkPredictor(PenTask):
                 nothing = np.zeros((len(points), 0), np.float32)
                 found.append(Handwriting("", (InkLine("", points, nothing, True),)))
         return found[0] if single else found
+
+
+def _are_points(values: Any) -> bool:
+    """Whether a list is of points, not of inks."""
+    try:
+        return np.asarray(values, float).shape[1:] == (3,)
+    except (TypeError, ValueError):
+        return False

@@ -38,7 +38,8 @@ class InkLine:
     attention : np.ndarray
         [time, characters], float32: phi (equation 46), how much each character was looked at.
     finished : bool
-        Whether the window went past the text (section 5.3); otherwise the line hit its bound.
+        Whether the window went past the text and the pen was lifted; otherwise the line hit its
+        bound.
     """
 
     text: str

@@ -19,7 +19,6 @@ from __future__ import annotations
 import csv
 import functools
 import gzip
-import importlib.metadata
 import importlib.resources
 import json
 import os
@@ -33,6 +32,7 @@ import numpy as np
 
 from recipes import digits
 from recipes.coffee import GRAMMAR, SLOTS
+from recipes.error_rates import WAYS, Record, errors, interval, metrics, rates, table
 from recipes.speech_data import RATE, read_clips, read_rows
 
 SETS = (
@@ -56,17 +56,9 @@ _SOURCES = {
     "speechocean": "speechocean762",
     "commands": "coffee commands",
 }
-WAYS: dict[str, dict[str, Any]] = {
-    "greedy": {"beam_size": 1},
-    "beam": {"lm_weight": 0.0, "word_bonus": 0.0},
-    "beam with language model": {},
-}
 _STRINGS = 200  # of digits, of a speaker
 _PIECE_SECONDS = 0.1
 _IDLE_SECONDS = 6.0
-_DRAWS = 10_000
-
-Record = dict[str, Any]
 
 
 class Spoken(NamedTuple):
@@ -190,38 +182,6 @@ def word_delays(clip: Spoken, live: Live) -> np.ndarray:
     return np.array(delays).reshape(-1, 2)
 
 
-def errors(truth: str, said: str) -> np.ndarray:
-    """Wrong and all words, wrong and all characters of one transcript."""
-    import jiwer
-
-    words, letters = jiwer.process_words(truth, said), jiwer.process_characters(truth, said)
-    return np.array(
-        [
-            count
-            for found in (words, letters)
-            for count in (
-                found.substitutions + found.deletions + found.insertions,
-                found.hits + found.substitutions + found.deletions,
-            )
-        ]
-    )
-
-
-def interval(counts: np.ndarray, seed: int = 1) -> tuple[float, float]:
-    """95 % interval of the word error rate in percent, by bootstrap over utterances."""
-    rng = np.random.default_rng(seed)
-    draws = rng.integers(0, len(counts), (_DRAWS, len(counts)))
-    wrong, words = counts[:, 0][draws].sum(1), counts[:, 1][draws].sum(1)
-    low, high = np.percentile(100 * wrong / words, [2.5, 97.5])
-    return round(float(low), 1), round(float(high), 1)
-
-
-def rates(counts: np.ndarray) -> tuple[float, float]:
-    """Word and character error rate in percent."""
-    wrong_words, words, wrong_letters, letters = counts.sum(0)
-    return 100 * wrong_words / words, 100 * wrong_letters / letters
-
-
 class Measure:
     """Measures one recognizer."""
 
@@ -281,12 +241,12 @@ class Measure:
                 found[way] = self.transcribe(clips, **options, grammar=())
         counts = {way: _counts(clips, said) for way, said in found.items()}
         used = list(counts)[-1]
-        yield from ((record, found[used]) for record in _metrics(counts[used]))
-        yield _table("error rates in percent, by decoding", "decoding", counts), []
+        yield from ((record, found[used]) for record in metrics(counts[used]))
+        yield table("error rates in percent, by decoding", "decoding", counts), []
         speakers = sorted({clip.speaker for clip in clips})
         rows = np.array([clip.speaker for clip in clips])
         by_speaker = {speaker: counts[used][rows == speaker] for speaker in speakers}
-        yield _table("error rates in percent, by speaker", "speaker", by_speaker), []
+        yield table("error rates in percent, by speaker", "speaker", by_speaker), []
 
     def _latency(self, clips: list[Spoken]) -> Iterator[tuple[Record, list[str]]]:
         """How long a piece of sound takes, and how long after its end a word is told."""
@@ -338,7 +298,7 @@ class Measure:
         heard = self.hear(clips, **language)
         said = [transcript.text for transcript in heard]
         counts = {"with the grammar": _counts(clips, said)}
-        yield from ((record, said) for record in _metrics(counts["with the grammar"]))
+        yield from ((record, said) for record in metrics(counts["with the grammar"]))
         meant = [clip.slots for clip in clips]
         right = [
             found.slots.get(name) == value
@@ -351,33 +311,12 @@ class Measure:
                 share = round(100 * float(np.mean(hits)), 2)
                 yield {"metric": metric, "value": share, "rows": len(hits)}, []
         counts["without"] = _counts(clips, self.transcribe(clips, grammar=()))
-        yield _table("error rates in percent, by decoding", "decoding", counts), []
+        yield table("error rates in percent, by decoding", "decoding", counts), []
 
 
 def _counts(clips: list[Spoken], said: list[str]) -> np.ndarray:
     pairs = zip(clips, said, strict=True)
     return np.array([errors(clip.transcript, text) for clip, text in pairs])
-
-
-def _metrics(counts: np.ndarray) -> Iterator[Record]:
-    signature = f"jiwer {importlib.metadata.version('jiwer')}, percent"
-    for metric, value in zip(("WER", "CER"), rates(counts), strict=True):
-        yield {
-            "metric": metric,
-            "value": round(float(value), 2),
-            "rows": len(counts),
-            "signature": signature,
-        }
-
-
-def _table(title: str, kind: str, counts: dict[str, np.ndarray]) -> Record:
-    cells: list[list[Any]] = []
-    for name, own in counts.items():
-        low, high = interval(own)
-        wer, cer = rates(own)
-        cells.append([name, len(own), round(wer, 1), f"{low} to {high}", round(cer, 1)])
-    return {"title": title, "columns": [kind, "clips", "WER", "95 % interval", "CER"],
-            "cells": cells}  # fmt: skip
 
 
 def beside_others(clips: list[Spoken], ours: Callable[[list[Spoken]], list[str]]) -> Record:

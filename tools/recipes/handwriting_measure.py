@@ -3,6 +3,9 @@
 `valid` and `test` are the lines as written of writers who are not in training, all and those alone
 whose text is not in training either, beside two baselines: a mixture for all points alike, and one
 around where the pen would be at the last point's velocity, with the pen down and lifted.
+`legibility` is of a network that writes: what readers make of its ink of 100 new texts of the test,
+at several biases, beside the real ink of the same texts; `legibility-valid` is the same of the
+writers for tuning. `styles` is how far a simple classifier can tell its styles apart.
 """
 
 from __future__ import annotations
@@ -13,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from recipes import legibility
 from recipes.handwriting import nats, nats_of_lines
 from recipes.pen_data import Line, continuous, read_lines
 
-SETS = ("valid", "test")
+SETS = ("valid", "test", "legibility", "legibility-valid", "styles")
 _COMPONENTS = 20  # of a baseline's mixture, as many as the networks have
 _FITTED_LINES = 2000
 
@@ -34,6 +38,57 @@ class Measure:
         self, data: Path, name: str, limit: int | None, show: int
     ) -> Iterator[tuple[Record, list[str]]]:
         """Records of a set, and lines to show beside each."""
+        if name == "styles":
+            yield self._styles(read_lines(data, "lines", "valid"), limit), []
+        elif name.startswith("legibility"):
+            split = "valid" if name.endswith("valid") else "test"
+            lines = legibility.chosen(read_lines(data, "lines", split), limit)
+            for kind, record in self._legibility(lines):
+                where = {"data": "ink of new texts", "split": f"{split}{kind}"}
+                yield {**where, **record}, []
+        else:
+            yield from self._nats(data, name, limit)
+
+    def _write(self, texts: list[str], **options: Any) -> list[Any]:
+        chosen = {"line_characters": 100, "batch_size": self.batch_size, **self.options}
+        return self.task.predict(texts, verbose=0, **{**chosen, **options})
+
+    def _legibility(self, lines: list[Line]) -> Iterator[tuple[str, Record]]:
+        import rnnzoo
+
+        reader = rnnzoo.load(legibility.READER, dtype="float32")
+        texts = [line.text for line in lines]
+        inks = {"real ink": [legibility.ink_of(line.text, line.points) for line in lines]}
+        inks |= {f"bias {bias:g}": self._write(texts, bias=bias) for bias in legibility.BIASES}
+        signature = f"{legibility.READER}, Tesseract {legibility.tesseract_version()}; percent"
+        cells = []
+        for kind, pages in inks.items():
+            row, figures = legibility.measured(kind, pages, reader)
+            cells.append(row)
+            for metric, value in figures.items() if kind in ("real ink", "bias 1") else ():
+                record = {"metric": metric, "value": value, "rows": len(lines)}
+                yield f", {kind}", {**record, "signature": signature}
+        title = "legibility, percent"
+        yield "", {"title": title, "columns": legibility.COLUMNS, "cells": cells}
+
+    def _styles(self, lines: list[Line], limit: int | None) -> Record:
+        styles = self.task.preprocessor.styles
+        texts = [line.text for line in legibility.chosen(lines, limit or legibility.STYLE_TEXTS)]
+        pages = [
+            [page.lines[0] for page in self._write(texts, style=number)]
+            for number in range(len(styles))
+        ]
+        return {
+            "data": "the styles' ink of new texts",
+            "split": "valid",
+            "metric": "styles told apart",
+            "value": round(legibility.style_accuracy(pages), 1),
+            "rows": len(styles) * len(texts),
+            "signature": f"percent; chance {100 / len(styles):.1f}; linear discriminants of slant, "
+            "height, speed, turns and lifts of the pen",
+        }
+
+    def _nats(self, data: Path, name: str, limit: int | None) -> Iterator[tuple[Record, list[str]]]:
         import tensorflow as tf
 
         lines = read_lines(data, "lines", name)[:limit]

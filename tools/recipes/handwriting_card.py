@@ -1,0 +1,146 @@
+"""What the cards of the writing networks say, measured figures aside; runs as tasks."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+from recipes.run import learning_curve, read_run, training_record
+
+
+def a_line_of_waves() -> list[list[float]]:
+    """Points [40, 3] of a wave, as a pen writes eeee: ink that is nobody's."""
+    turns = [n / 2 for n in range(41)]
+    places = [(0.12 * 2 * t + 0.3 * math.sin(t), 0.5 - 0.5 * math.cos(t)) for t in turns]
+    pairs = itertools.pairwise(places)
+    points = [[round(u - x, 2), round(v - y, 2), 0.0] for (x, y), (u, v) in pairs]
+    return [*points[:-1], [*points[-1][:2], 1.0]]
+
+
+_GOLDEN_INPUTS: dict[str, tuple[tuple[Any, dict[str, Any]], ...]] = {
+    "graves-handwriting": (
+        ("rnnzoo", {}),
+        ("a pen", {"bias": 1.0, "seed": 3}),
+        ("Hi,\nyou", {"style": 1}),
+    ),
+    "graves-prediction": (
+        (a_line_of_waves(), {"num_points": 40}),
+        (a_line_of_waves()[:20], {"num_points": 60, "bias": 1.0, "seed": 3}),
+    ),
+}
+UNIPEN = {
+    "name": "UNIPEN train_r01_v07",
+    "licence": "CC BY 4.0 according to Zenodo; the data's own notice of 1999: research, no "
+    "commercial distribution",
+    "citation": "International Unipen Foundation, UNIPEN data set of on-line (vectorial) "
+    "handwriting, train_r01_v07 (1999), Zenodo, doi:10.5281/zenodo.1195803; Guyon, Schomaker, "
+    "Plamondon, Liberman and Janet, UNIPEN project of on-line data exchange and recognizer "
+    "benchmarks, ICPR 1994. Changed: cut into lines, size-normalised, resampled, anonymised, "
+    "filtered.",
+    "url": "https://doi.org/10.5281/zenodo.1195803",
+    "size": "8,214 lines as written by 193 people, and 4,984 joined of words",
+}
+LICENCE = (
+    "CC BY 4.0 according to Zenodo (trained on UNIPEN train_r01_v07); UNIPEN's own notice of 1999: "
+    "research, no commercial distribution"
+)
+_GRAVES = "Graves, Generating Sequences With Recurrent Neural Networks, 2013, arXiv 1308.0850"
+_SUMMARIES = {
+    "graves-handwriting": "Text to handwriting, stroke by stroke (Graves 2013): three LSTMs with a "
+    "soft window over the text and a mixture density output",
+    "graves-prediction": "Where a pen goes next (Graves 2013): three LSTMs with a mixture density "
+    "output, without a text",
+}
+LICENCE_LIMIT = (
+    "The two statements on UNIPEN's licence do not agree: until someone has read the record on "
+    "Zenodo, take the weights for research, and sell no script font made by them."
+)
+_LIMITS = (
+    LICENCE_LIMIT,
+    "Handwriting can be taken for a person's: do not imitate anyone's hand or signature to "
+    "deceive. The writers are not named, and no line of theirs is part of the checkpoint.",
+)
+_WRITER_LIMITS = (
+    "English letters, digits and some signs; accents are left out. The lines that it learnt from "
+    "are prompts of the 1990s: names, cities, alphabets, business news.",
+    "It may leave out, repeat or misform letters, the more the less the bias is; look at what you "
+    "use.",
+)
+
+
+def golden_inputs(name: str) -> tuple[tuple[Any, dict[str, Any]], ...]:
+    """What an entry's golden outputs are of, with options."""
+    return _GOLDEN_INPUTS[name]
+
+
+def description(name: str) -> dict[str, Any]:
+    """Task, summary, licence, data, limits and papers of an entry."""
+    from rnnzoo.manifest import DataRecord
+
+    writes = name == "graves-handwriting"
+    return {
+        "task": "handwriting-synthesis" if writes else "handwriting-prediction",
+        "summary": _SUMMARIES[name],
+        "licence": LICENCE,
+        "data": (DataRecord(**UNIPEN),),
+        "limits": (*(_WRITER_LIMITS if writes else ()), *_LIMITS),
+        "papers": (_GRAVES,),
+        "languages": ("en",) if writes else (),
+        "notes": _NOTES.get(name, ()),
+    }
+
+
+_NOTES: dict[str, tuple[str, ...]] = {}
+
+
+def headline(figures: dict[tuple[str, str, str], float]) -> str:
+    """The README's figures, of records by data, split and metric."""
+    value = figures.get(("UNIPEN lines", "test", "nats/point"))
+    return "" if value is None else f"{value:.2f} nats a point (writers that it never saw)"
+
+
+def task_of_runs(runs: list[Path]) -> tuple[Any, list[dict[str, Any]]]:
+    """The task with a run's averaged weights, and the run's record; a writer with the styles of
+    the run's folder, if they are there."""
+    from recipes.styles import STYLES
+    from rnnzoo.handwriting import (
+        HandwritingConfig,
+        HandwritingPreprocessor,
+        HandwritingWriter,
+        InkPredictor,
+        PredictorConfig,
+        PredictorPreprocessor,
+        PreprocessorConfig,
+    )
+    from rnnzoo.handwriting.preprocess import read_styles
+
+    (run,) = runs
+    record, weights = read_run(run)
+    config = HandwritingConfig(**record["recipe"]["network"])
+    task: Any
+    if config.writes:
+        path = run / STYLES
+        styles = read_styles(path.read_bytes(), str(path)) if path.exists() else ()
+        chosen = PreprocessorConfig(styles=STYLES if styles else None)
+        preprocessor = HandwritingPreprocessor(chosen, styles)
+        task = HandwritingWriter(config, preprocessor, dtype="float32")
+    else:
+        task = InkPredictor(config, PredictorPreprocessor(PredictorConfig()), dtype="float32")
+    paths = [weight.path for weight in task.network.weights]
+    task.assign_weights(dict(zip(paths, weights, strict=True)))
+    return task, [record]
+
+
+def tables(name: str, runs: list[Path]) -> tuple[Any, ...]:
+    """How the nats on validation fell."""
+    from rnnzoo.manifest import TableRecord
+
+    command = f"python tools/train.py {name} --data DIR"
+    return tuple(TableRecord(**learning_curve(command, run)) for run in runs)
+
+
+def recipe_record(name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """How the weights were trained."""
+    return training_record(f"python tools/train.py {name} --data DIR", runs)

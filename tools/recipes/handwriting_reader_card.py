@@ -1,0 +1,88 @@
+"""What the card of the reader says, measured figures aside; runs as tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from recipes.handwriting_card import LICENCE, LICENCE_LIMIT, UNIPEN
+from recipes.run import learning_curve, read_run, training_record
+
+_PAPERS = (
+    "Graves, Liwicki, Fernandez, Bertolami, Bunke and Schmidhuber, A Novel Connectionist System "
+    "for Unconstrained Handwriting Recognition, IEEE PAMI 31(5), 2009",
+    "Graves, Fernandez, Gomez and Schmidhuber, Connectionist Temporal Classification: Labelling "
+    "Unsegmented Sequence Data with Recurrent Neural Networks, ICML 2006",
+)
+_LIMITS = (
+    "Lines of English, as strokes in the order in which a pen wrote them: not pictures.",
+    "Letters, digits and some signs, no accents. It learnt from prompts of the 1990s: names, "
+    "cities, alphabets, word lists, business news; its language model is of the same texts.",
+    LICENCE_LIMIT,
+)
+_NOTES: tuple[str, ...] = ()
+
+
+def golden_inputs(name: str) -> tuple[tuple[Any, dict[str, Any]], ...]:
+    """What an entry's golden outputs are of, with options."""
+    return ()
+
+
+def description(name: str) -> dict[str, Any]:
+    """Task, summary, licence, data, limits and papers of an entry."""
+    from rnnzoo.manifest import DataRecord
+
+    return {
+        "task": "online-handwriting-recognition",
+        "summary": "Pen strokes to text (Graves et al. 2009): bidirectional LSTMs with CTC and a "
+        "character language model",
+        "licence": LICENCE,
+        "data": (DataRecord(**UNIPEN),),
+        "limits": _LIMITS,
+        "papers": _PAPERS,
+        "languages": ("en",),
+        "notes": _NOTES,
+    }
+
+
+def headline(figures: dict[tuple[str, str, str], float]) -> str:
+    """The README's figures, of records by data, split and metric."""
+    value = figures.get(("UNIPEN lines", "test", "CER"))
+    return "" if value is None else f"CER {value:.1f} % (writers that it never saw)"
+
+
+def task_of_runs(runs: list[Path]) -> tuple[Any, list[dict[str, Any]]]:
+    """The reader with a run's averaged weights and its language model, and the run's record."""
+    from recipes.handwriting_reader import LANGUAGE_MODEL
+    from rnnzoo.ctc import DecodingOptions, NGram
+    from rnnzoo.handwriting import (
+        InkReader,
+        ReaderConfig,
+        ReaderPreprocessor,
+        ReaderPreprocessorConfig,
+    )
+
+    (run,) = runs
+    record, weights = read_run(run)
+    preprocessor = ReaderPreprocessor(
+        ReaderPreprocessorConfig(language_model=LANGUAGE_MODEL),
+        NGram.from_bytes((run / LANGUAGE_MODEL).read_bytes()),
+    )
+    config = ReaderConfig(**record["recipe"]["network"])
+    reader = InkReader(config, preprocessor, DecodingOptions(), "float32")
+    paths = [weight.path for weight in reader.network.weights]
+    reader.assign_weights(dict(zip(paths, weights, strict=True)))
+    return reader, [record]
+
+
+def tables(name: str, runs: list[Path]) -> tuple[Any, ...]:
+    """How the error rates on validation fell, by greedy decoding."""
+    from rnnzoo.manifest import TableRecord
+
+    command = f"python tools/train.py {name} --data DIR"
+    return tuple(TableRecord(**learning_curve(command, run)) for run in runs)
+
+
+def recipe_record(name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """How the weights were trained."""
+    return training_record(f"python tools/train.py {name} --data DIR", runs)
