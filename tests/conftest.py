@@ -72,7 +72,12 @@ import pytest  # noqa: E402
 import rnnzoo  # noqa: E402
 from rnnzoo.manifest import package_manifest  # noqa: E402
 
-NAMES = list(package_manifest().entries)
+# that take text or files; test_handwriting_predictor has the one that takes points
+NAMES = [
+    name
+    for name, entry in package_manifest().entries.items()
+    if entry.family != "handwriting_prediction"
+]
 TRANSLATORS = ["seq2seq-en-fr", "seq2seq-en-fr-sutskever"]
 INSULIN = (
     "MALWMRLLPLLALLALWGPDPAAAFVNQHLCGSHLVEALYLVCGERGFFYTPKTRREAEDLQVGQVELGGGPGAGSLQPLALEGSLQKRGIVEQ"
@@ -94,6 +99,8 @@ EXAMPLES = {
         "Yes.",
     ],
     "deepspeech": [str(ROOT / "tests" / "data" / "speech" / name) for name in CLIPS],
+    "handwriting": ["Hi you", "a pen", "", "Zoë,\nyes.", "Q"],
+    "handwriting_reader": [str(path) for path in sorted((ROOT / "tests/data/ink").glob("*.inkml"))],
     "deeploc": [INSULIN, INSULIN[24:], "MSKL", INSULIN[::-1] * 11, "mkvlaagivglllaqwwg"],
 }
 

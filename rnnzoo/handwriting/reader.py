@@ -37,7 +37,7 @@ from rnnzoo.task import batches_by_length, check_batch_size, raw_inputs
 _POINTS_AT_ONCE = 40_000
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Reading:
     """What stands in ink; prints as its text.
 
@@ -62,6 +62,9 @@ class Reading:
 
     def __str__(self) -> str:
         return self.text
+
+    def __repr__(self) -> str:
+        return f"Reading({self.text!r:.80}, confidence={self.confidence:.3f})"
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""

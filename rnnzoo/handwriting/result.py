@@ -55,7 +55,7 @@ class InkLine:
         return [stroke for stroke in np.split(places, ends) if len(stroke)]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Handwriting:
     """A text as ink; prints as the text, shows itself as a picture in a notebook.
 
@@ -85,6 +85,10 @@ class Handwriting:
 
     def __str__(self) -> str:
         return self.text
+
+    def __repr__(self) -> str:
+        points = sum(len(line.points) for line in self.lines)
+        return f"Handwriting({self.text!r:.80}, {len(self.lines)} lines, {points:,} points)"
 
     @property
     def strokes(self) -> list[np.ndarray]:
