@@ -248,5 +248,5 @@ def test_the_readmes_test_command_is_what_ci_runs():
     root = Path(__file__).resolve().parent.parent
     readme = (root / "README.md").read_text(encoding="utf-8")
     script = (root / ".ci" / "run").read_text().splitlines()
-    assert script[-1] == "pip install -e '.[dev]' && pytest"
+    assert script[-1] == "pip install -e '.[dev]' && pytest -n 2"
     assert f"```sh\n{script[-1]}\n```" in readme

@@ -25,7 +25,11 @@ _NOTES: tuple[str, ...] = ()
 
 def golden_inputs(name: str) -> tuple[tuple[Any, dict[str, Any]], ...]:
     """What an entry's golden outputs are of, with options."""
-    return ()
+    return (
+        ("tests/data/ink/name.inkml", {}),
+        ("tests/data/ink/soul.inkml", {}),
+        ("tests/data/ink/drink.inkml", {"beam_size": 1, "num_hypotheses": 1}),
+    )
 
 
 def description(name: str) -> dict[str, Any]:
