@@ -80,7 +80,8 @@ def test_lines_are_what_the_paper_s_steps_give(network, sample, bias, prime):
         points, finished = by_hand(network, text, options, prime)
         assert line.finished == finished
         np.testing.assert_allclose(line.points, points, atol=2e-4)
-        assert line.phi.shape == (len(points), len(text))
+        lead = len(prime.characters) if prime else 0
+        assert line.phi.shape == (len(points), lead + len(text))
 
 
 def test_lines_stop_by_the_window_or_by_the_bound(sample):
@@ -109,8 +110,9 @@ def test_company_and_order_change_nothing(sample):
 def test_a_stream_gives_the_same_ink(sample, at_once):
     for text, prime in zip(TEXTS, [PRIME, Prime(np.zeros((0, 3), "f4"), ()), PRIME], strict=True):
         (line,) = sample([text], OPTIONS, [prime], [(4,)])
-        points = list(sample.stream(text, OPTIONS, prime, (4,), at_once))
+        points, phi = zip(*sample.stream(text, OPTIONS, prime, (4,), at_once), strict=True)
         np.testing.assert_allclose(np.array(points), line.points, atol=1e-5)
+        np.testing.assert_allclose(np.array(phi), line.phi, atol=1e-5)
 
 
 def test_a_seed_gives_the_same_ink_and_another_another(sample):

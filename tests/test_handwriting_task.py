@@ -19,6 +19,8 @@ from rnnzoo.handwriting import (
     PreprocessorConfig,
     Style,
 )
+from rnnzoo.handwriting.decode import Prime
+from rnnzoo.handwriting.task import _own_ink
 
 CONFIG = HandwritingConfig(hidden_dim=12, num_components=3, num_windows=2)
 RNG = np.random.default_rng(7)
@@ -108,6 +110,26 @@ def test_a_stream_is_the_line_that_predict_writes(model):
     points = list(model.stream(long, line_characters=50, max_points_per_character=1))
     line = model.predict(long, line_characters=50, max_points_per_character=1).lines[0]
     np.testing.assert_allclose(points, line.points, atol=1e-4)
+
+
+def test_what_a_prime_s_end_still_gets_is_no_part_of_the_line():
+    """The pen goes on with the prime's last letter before it comes to the text."""
+    prime = Prime(np.array([[0, 1, 0], [1, -0.75, 1]], "f4"), (1, 2))
+    points = np.array(
+        [[1, 0, 0], [1, 0.5, 1], [1, 0, 0], [0.5, 0.25, 1], [2, 0, 0], [1, 0, 1]], "f4"
+    )
+    places = [1, 1, 2, 2, 3, 4]  # the prime's last, the space, the text's two
+
+    def own(places, points=points):
+        return list(_own_ink(zip(points, np.eye(5, dtype="f4")[places], strict=True), prime))
+
+    found = own(places)
+    np.testing.assert_allclose([p for p, _ in found], [[0, 1.0, 0], [1, 0, 1]])
+    np.testing.assert_allclose([phi for _, phi in found], np.eye(2))
+    begun = own([1, 1, 2, 3, 3, 4])  # on the way through a stroke: the whole stroke is kept
+    np.testing.assert_allclose([p for p, _ in begun][:2], [[0, 0.75, 0], [0.5, 0.25, 1]])
+    lost = own([1] * 70, np.full((70, 3), 0.5, "f4"))
+    assert len(lost) == 70  # it never comes: nothing is thrown away
 
 
 def test_a_bound_takes_no_part_in_the_ink(model):

@@ -95,7 +95,8 @@ NO_PRIME = Prime(np.zeros((0, 3), np.float32), ())
 
 class Sampled(NamedTuple):
     """A line of ink: points [time, 3], in x-heights; phi [time, characters], float32, how much
-    each character was looked at; and whether the line ended behind its text, not at its bound."""
+    each character was looked at, those of the prime first; and whether the line ended behind its
+    text, not at its bound."""
 
     points: np.ndarray
     phi: np.ndarray
@@ -218,9 +219,9 @@ class InkSampler:
         counts, finished = loop.counts.numpy(), loop.finished.numpy()
         found = []
         for row, (text, prime) in enumerate(zip(texts, primes, strict=True)):
-            lead, behind = len(prime.points), len(prime.characters)
+            lead = len(prime.points)
             own = slice(lead, lead + counts[row])
-            looked = phi[row, own, behind : behind + len(text)]
+            looked = phi[row, own, : len(prime.characters) + len(text)]
             found.append(Sampled(points[row, own], looked, bool(finished[row])))
         return found
 
@@ -231,19 +232,19 @@ class InkSampler:
         prime: Prime = NO_PRIME,
         seed: Sequence[int] = (),
         at_once: int = 16,
-    ) -> Iterator[np.ndarray]:
-        """The points [3] of one line as they come, `at_once` computed at a time; the same as those
-        of a call."""
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """A point [3] and phi [characters] after the other as they come, `at_once` computed at a
+        time; the same as those of a call."""
         asked = _asked([text], options, [prime], [seed])
         loop, lead = self._begin(asked), len(prime.points)
         if lead:
             loop, *_ = self._go_on(asked, lead, loop)
         told = 0
         while not loop.done.numpy().all():
-            loop, points, _ = self._go_on(asked, int(loop.t) + at_once, loop)
+            loop, points, phi = self._go_on(asked, int(loop.t) + at_once, loop)
             new = int(loop.counts[0]) - told
             told += new
-            yield from points[0, :new]
+            yield from zip(points[0, :new], phi[0, :new, : asked.lengths[0]], strict=True)
 
     def _begin(self, asked: _Asked) -> _Loop:
         batch = len(asked.characters)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -12,7 +12,13 @@ import tqdm
 
 from rnnzoo.config import choose_options
 from rnnzoo.errors import ConfigError, InputError
-from rnnzoo.handwriting.decode import NO_PRIME, InkSampler, Prime, SamplingOptions
+from rnnzoo.handwriting.decode import (
+    NO_PRIME,
+    InkSampler,
+    Prime,
+    Sampled,
+    SamplingOptions,
+)
 from rnnzoo.handwriting.network import HandwritingConfig, build_network, weight_shapes
 from rnnzoo.handwriting.preprocess import (
     HandwritingPreprocessor,
@@ -25,6 +31,8 @@ from rnnzoo.handwriting.preprocess import (
 from rnnzoo.handwriting.result import Handwriting, InkLine
 from rnnzoo.layers.mixture_density import log_density, log_lift, mixture_of
 from rnnzoo.task import Task, check_batch_size, raw_inputs
+
+_LEAD_POINTS = 60  # a line that has not reached its text by then is taken as it is
 
 
 class PenTask(Task):
@@ -263,8 +271,7 @@ class HandwritingWriter(PenTask):
                     [(lines[n][0],) for n in rows],
                 )
                 for n, one in zip(rows, found, strict=True):
-                    looked = one.phi[:, len(space) :]
-                    written[n] = _line(lines[n][1], one.points, looked, one.finished, prime)
+                    written[n] = _line(lines[n][1], one, prime)
                 bar.update(len(rows))
         ready = iter(written[n] for n in range(len(lines)))
         results = [
@@ -315,8 +322,8 @@ class HandwritingWriter(PenTask):
     def _points(
         self, numbers: list[int], options: SamplingOptions, prime: Prime
     ) -> Iterator[np.ndarray]:
-        for number, point in enumerate(self.sample.stream(numbers, options, prime, (0,))):
-            yield point if number else _from_baseline(point, prime)
+        for point, _ in _own_ink(self.sample.stream(numbers, options, prime, (0,)), prime):
+            yield point
 
     def _lines(self, text: str, width: int | None, skip_unknown: bool) -> list[str]:
         whole = isinstance(width, (int, np.integer)) and width > 0
@@ -333,22 +340,41 @@ class HandwritingWriter(PenTask):
         return Prime(chosen.points, tuple(self.preprocessor.numbers(chosen.text))), space
 
 
-def _from_baseline(point: np.ndarray, prime: Prime) -> np.ndarray:
-    """A line's first point [3], which goes on from a prime's end, as one that comes from the
-    baseline's begin."""
+def _own_ink(
+    sampled: Iterable[tuple[np.ndarray, np.ndarray]], prime: Prime
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Points [3] and phi [characters] of a line as one of its own, which begins at its baseline:
+    behind a prime the pen may still be at the prime's last letters, and those strokes are left
+    out."""
     if not len(prime.points):
-        return point
-    height = prime.points[:, 1].sum() + point[1]
-    return np.array([0.0, height, point[2]], np.float32)
+        yield from sampled
+        return
+    begin = len(prime.characters) + 1  # behind the space
+    waiting: list[tuple[np.ndarray, np.ndarray]] | None = []
+    height = prime.points[:, 1].sum()
+    for point, phi in sampled:
+        if waiting is None:
+            yield point, phi[begin:]
+            continue
+        waiting.append((point, phi))
+        arrived = phi.argmax() >= begin
+        if not arrived and len(waiting) < _LEAD_POINTS:
+            continue
+        lifts = [n for n, (before, _) in enumerate(waiting[:-1], 1) if before[2] > 0.5]
+        first = lifts[-1] if arrived and lifts else 0
+        height += sum(before[1] for before, _ in waiting[: first + 1])
+        (opening, looked), *rest = waiting[first:]
+        yield np.array([0.0, height, opening[2]], np.float32), looked[begin:]
+        yield from ((later, seen[begin:]) for later, seen in rest)
+        waiting = None
 
 
-def _line(
-    text: str, points: np.ndarray, attention: np.ndarray, finished: bool, prime: Prime
-) -> InkLine:
-    """Ink behind a prime as a line of its own."""
-    if len(points):
-        points = np.concatenate([_from_baseline(points[0], prime)[None], points[1:]])
-    return InkLine(text, points, attention, finished)
+def _line(text: str, sampled: Sampled, prime: Prime) -> InkLine:
+    """What was sampled behind a prime, as a line of its own."""
+    own = list(_own_ink(zip(sampled.points, sampled.phi, strict=True), prime))
+    points = np.array([point for point, _ in own], np.float32).reshape(-1, 3)
+    looked = np.array([phi for _, phi in own], np.float32).reshape(len(own), len(text))
+    return InkLine(text, points, looked, sampled.finished)
 
 
 _EMPTY = InkLine("", np.zeros((0, 3), np.float32), np.zeros((0, 0), np.float32), True)
