@@ -145,8 +145,8 @@ def test_a_card_that_a_person_changed_on_the_hub_does_no_harm(repository, tmp_pa
     folder = fetch(repository.name, tmp_path)
     assert (folder / "README.md").read_bytes() == b"what a person wrote"
     repository.commit({"README.md": None})
-    address = f"hf://{repository.name}"
-    assert rnnzoo.load(address, cache_dir=tmp_path / "cache").family == "deeploc"
+    folder = fetch(repository.name, tmp_path)
+    assert checkpoint.open_checkpoint(folder).config.family == "deeploc"
 
 
 def test_a_family_that_is_not_known_is_named(repository, tmp_path):

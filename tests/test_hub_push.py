@@ -14,7 +14,7 @@ from hub_server import READER, WRITER
 from test_hub import SMALL, command
 
 import rnnzoo
-from rnnzoo import checkpoint, hub
+from rnnzoo import checkpoint, hub, registry
 from rnnzoo.cli import main
 from rnnzoo.errors import CorruptedFileError, InputError, UploadError
 
@@ -40,6 +40,22 @@ def folder(tmp_path):
     return tmp_path / "mine"
 
 
+@pytest.fixture
+def other(tmp_path):
+    """Another checkpoint folder, with a file that the first has not."""
+    checkpoint.save_checkpoint(
+        tmp_path / "other",
+        family="other",
+        network={},
+        preprocessor={},
+        decoder={},
+        weights={"kernel": np.ones((2, 3))},
+        assets={"vocabulary.model": b"a b c"},
+        card=checkpoint.CardFile(b"# other\n"),
+    )
+    return tmp_path / "other"
+
+
 def test_a_model_that_was_pushed_is_loaded_as_it_was(hub_server, tiny_saved, name, tmp_path):
     model, text = tiny_saved[0], "the cat runs"
     commit = model.push_to_hub(name, token=WRITER, commit_message="a tiny one")
@@ -49,6 +65,11 @@ def test_a_model_that_was_pushed_is_loaded_as_it_was(hub_server, tiny_saved, nam
     repository = hub_server.repository(name)
     assert repository.git("log", "--format=%s", "main") == "a tiny one\ninitial commit"
     assert f'rnnzoo.load("hf://{name}").predict' in repository.files()["README.md"].decode()
+    weight = again.network.trainable_weights[0]
+    weight.assign(np.asarray(weight) + 1)
+    again.push_to_hub(f"{name}-tuned", token=WRITER)
+    card = hub_server.repository(f"{name}-tuned").files()["README.md"].decode()
+    assert f"base_model: {name}" in card
 
 
 @pytest.mark.usefixtures("token")
@@ -79,10 +100,8 @@ def test_the_same_again_makes_no_commit(hub_server, folder, name):
 
 
 @pytest.mark.usefixtures("token")
-def test_files_of_the_last_checkpoint_go_and_those_of_others_stay(
-    hub_server, tiny_saved, folder, name
-):
-    hub.push_folder(tiny_saved[1], name)
+def test_files_of_the_last_checkpoint_go_and_those_of_others_stay(hub_server, other, folder, name):
+    hub.push_folder(other, name)
     repository = hub_server.repository(name)
     repository.commit({"results.csv": b"a person's"})
     hub.push_folder(folder, name)
@@ -166,9 +185,9 @@ def test_a_push_that_is_refused_midway_shows_nothing_and_is_pushed_again(
 
 @pytest.mark.usefixtures("token")
 def test_a_process_killed_while_it_pushes_leaves_the_old_checkpoint(
-    hub_server, tiny_saved, folder, name, tmp_path
+    hub_server, other, folder, name, tmp_path
 ):
-    hub.push_folder(tiny_saved[1], name)
+    hub.push_folder(other, name)
     before = hub_server.repository(name).resolve("main")
     hub_server.forget()
     hub_server.order("hang", "PUT /_lfs/")
@@ -178,9 +197,10 @@ def test_a_process_killed_while_it_pushes_leaves_the_old_checkpoint(
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert hub_server.repository(name).resolve("main") == before
-    assert rnnzoo.load(f"hf://{name}", cache_dir=tmp_path / "cache").family == "seq2seq"
-    hub.push_folder(folder, name)
-    assert rnnzoo.load(f"hf://{name}", cache_dir=tmp_path / "cache").family == "deeploc"
+    for pushed in (other, folder):
+        found = registry.locate(f"hf://{name}", cache_dir=tmp_path / "cache")
+        assert found.config == checkpoint.open_checkpoint(pushed).config
+        hub.push_folder(folder, name)
 
 
 def test_no_hub_and_no_network(folder, name):
@@ -200,14 +220,14 @@ def test_no_hub_and_no_network(folder, name):
 
 @pytest.mark.usefixtures("token")
 def test_a_card_of_ours_is_renewed_and_one_that_a_person_wrote_on_the_hub_is_kept(
-    hub_server, tiny_saved, folder, name
+    hub_server, other, folder, name
 ):
-    hub.push_folder(tiny_saved[1], name)
+    hub.push_folder(other, name)
     hub.push_folder(folder, name)
     repository = hub_server.repository(name)
     assert repository.files()["README.md"] == (folder / "README.md").read_bytes()
     repository.commit({"README.md": b"---\nlicense: mit\n---\nBy hand.\n"})
-    for pushed in (tiny_saved[1], folder):
+    for pushed in (other, folder):
         hub.push_folder(pushed, name)
         assert repository.files()["README.md"] == b"---\nlicense: mit\n---\nBy hand.\n"
 
@@ -223,19 +243,6 @@ def test_a_card_that_a_person_wrote_in_the_folder_is_sent(hub_server, folder, na
     loaded.push_to_hub(name)
     assert repository.files()["README.md"] == b"By hand, here.\n"
     assert rnnzoo.load(f"hf://{name}", cache_dir=tmp_path / "cache").family == "deeploc"
-
-
-@pytest.mark.usefixtures("token")
-def test_weights_trained_further_name_the_repository_that_they_started_from(
-    hub_server, tiny_saved, name, tmp_path
-):
-    tiny_saved[0].push_to_hub(name)
-    mine = rnnzoo.load(f"hf://{name}", cache_dir=tmp_path / "cache")
-    weight = mine.network.trainable_weights[0]
-    weight.assign(np.asarray(weight) + 1)
-    mine.push_to_hub(f"{name}-tuned")
-    card = hub_server.repository(f"{name}-tuned").files()["README.md"].decode()
-    assert f"base_model: {name}" in card
 
 
 # --- the command line ------------------------------------------------------------------------
