@@ -43,6 +43,7 @@ from typing import TYPE_CHECKING, Any
 from rnnzoo.checkpoint import (
     CARD,
     FILES,
+    WEIGHTS,
     Checkpoint,
     open_checkpoint,
     read_card,
@@ -238,7 +239,10 @@ class _Fetcher:
                 list_path, "a checkpoint's list of files", f"this: {error}", remedy
             ) from error
         commit = list_path.parent.name  # one commit for all files, whatever the branch does
+        complete = (list_path.parent / WEIGHTS).exists()
         for name, listed in files.items():
+            if name == CARD and complete:  # it does not have to be there: not worth a request
+                continue
             if name == CARD:
                 with contextlib.suppress(DownloadError):
                     self._download(name, commit)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,9 +23,11 @@ os.environ["HF_ENDPOINT"] = _hub.endpoint
 os.environ["HF_HUB_DISABLE_XET"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
-for _name in ("HF_HUB_OFFLINE", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+for _name in ("HF_HUB_OFFLINE", "HF_HUB_CACHE", "HF_TOKEN", "HF_TOKEN_PATH"):
     os.environ.pop(_name, None)
-os.environ["HF_TOKEN_PATH"] = os.devnull
+_home = tempfile.mkdtemp()  # no cache and no token of whoever runs the tests
+atexit.register(shutil.rmtree, _home, ignore_errors=True)
+os.environ["HF_HOME"] = _home
 
 import pytest  # noqa: E402
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 WRITER, READER = "hf_writer", "hf_reader"  # the two tokens that there are
-NAMESPACES = ("tester", "zoo")  # where the writer may write
+NAMESPACES = ("tester", "zoo", "me")  # where the writer may write
 LARGE = (".safetensors", ".model", ".pkl")
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize {}\n"
 

@@ -146,6 +146,7 @@ def test_a_card_that_a_person_changed_on_the_hub_does_no_harm(repository, tmp_pa
     assert (folder / "README.md").read_bytes() == b"what a person wrote"
     repository.commit({"README.md": None})
     folder = fetch(repository.name, tmp_path)
+    assert not (folder / "README.md").exists()
     assert checkpoint.open_checkpoint(folder).config.family == "deeploc"
 
 
