@@ -207,7 +207,7 @@ def test_a_server_that_stops_within_a_file_and_comes_back(repository, tmp_path, 
         folder = fetch(repository.name, tmp_path)
     assert checkpoint.open_checkpoint(folder).config.family == "deeploc"
     gets = [line for line in hub_server.requests() if "GET" in line and "model.safe" in line]
-    assert len(gets) == 2
+    assert len(gets) >= 2
 
 
 def test_an_answer_that_is_cut_short_is_an_error_and_leaves_no_half_file(
