@@ -1,18 +1,32 @@
-"""The model card: what an entry is, does, was made of, and where it falls short."""
+"""The model card: what a model is, does, was made of, and where it falls short.
+
+`Card` tells of an entry all that the manifest records; `TrainedCard` of other weights what the task
+itself knows, which is neither a licence nor a measured figure: these are their author's to add.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rnnzoo.manifest import Entry, MetricRecord, TableRecord
+import numpy as np
+
+from rnnzoo import hub
+from rnnzoo.checkpoint import CardFile, read_card
+from rnnzoo.errors import CheckpointError
+from rnnzoo.manifest import DataRecord, Entry, MetricRecord, TableRecord, package_manifest
+
+if TYPE_CHECKING:
+    from rnnzoo.task import Task
 
 _PIPELINES = ("automatic-speech-recognition", "translation")
 _MANY = 6
+_HUB_DATA = re.compile(r"https://huggingface\.co/datasets/([\w.-]+/[\w.-]+)/?")
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -56,7 +70,7 @@ class Card:
         parts = [
             f"# {e.name}",
             e.summary,
-            _usage(e),
+            _usage(e, e.name),
             f"- Task: {e.task}; family: `{e.family}`\n"
             f"- Parameters: {e.parameters:,}; stored as {e.storage}\n"
             f"- Licence of the weights: {e.licence}",
@@ -76,18 +90,14 @@ class Card:
 
     def hub_readme(self) -> str:
         """The card with the metadata that the Hugging Face Hub reads."""
-        import yaml
-
         e = self.entry
         metadata: dict[str, Any] = {
             "library_name": "rnnzoo",
             **_licence(e.licence),
             "tags": [e.family, "keras", "recurrent", "lstm"],
+            **_purpose(e.task, e.languages),
+            **_data_sets(e.data),
         }
-        if e.task in _PIPELINES:
-            metadata["pipeline_tag"] = e.task
-        if e.languages:
-            metadata["language"] = list(e.languages)
         metadata["model-index"] = [
             {
                 "name": e.name,
@@ -101,8 +111,165 @@ class Card:
                 ],
             }
         ]
-        head = yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True)
-        return f"---\n{head}---\n\n{self.markdown()}"
+        return _with_metadata(metadata, self.markdown())
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedCard:
+    """The card of weights that are no entry's.
+
+    Attributes
+    ----------
+    name : str
+        The heading.
+    address : str
+        What `rnnzoo.load` takes.
+    family, storage : str
+    parameters : int
+    trained : str
+        What the last `fit` did; empty if there was none.
+    base : Entry, optional
+        The entry whose weights they started from.
+    base_repository : str
+        The hub repository that they started from; empty if there is none.
+    """
+
+    name: str
+    address: str
+    family: str
+    parameters: int
+    storage: str
+    trained: str = ""
+    base: Entry | None = None
+    base_repository: str = ""
+
+    @property
+    def _relative(self) -> Entry | None:
+        """An entry that does the same: the base, or any of the family."""
+        family = (e for e in package_manifest().entries.values() if e.family == self.family)
+        return self.base or next(family, None)
+
+    def markdown(self) -> str:
+        """The card without the hub's metadata."""
+        relative = self._relative
+        kind = f"a {self.family} network" if relative is None else relative.task
+        parts = [
+            f"# {self.name}",
+            f"Weights of {kind}, saved by rnnzoo {importlib.metadata.version('rnnzoo')}.",
+            _usage(relative, self.address),
+            f"- Family: `{self.family}`\n"
+            f"- Parameters: {self.parameters:,}; stored as {self.storage}",
+        ]
+        training = [f"- {line}" for line in (self._origin(), self.trained) if line]
+        if training:
+            parts.append("## Training\n\n" + "\n".join(training))
+        if self.base is not None:
+            data = "\n".join(_data_line(d) for d in self.base.data)
+            parts.append(f"## Data of `{self.base.name}`\n\n{data}")
+        return "\n\n".join(parts) + "\n"
+
+    def _origin(self) -> str:
+        if self.base is not None:
+            licence = f"whose weights are {self.base.licence}"
+            return f"Started from rnnzoo's `{self.base.name}`, {licence}"
+        if self.base_repository:
+            return f"Started from `hf://{self.base_repository}`"
+        return ""
+
+    def hub_readme(self) -> str:
+        """The card with the metadata that the Hugging Face Hub reads."""
+        relative = self._relative
+        metadata: dict[str, Any] = {
+            "library_name": "rnnzoo",
+            "tags": [self.family, "keras", "recurrent"],
+        }
+        if relative is not None:
+            languages = self.base.languages if self.base is not None else ()
+            metadata |= _purpose(relative.task, languages)
+        if self.base_repository:
+            metadata |= {"base_model": self.base_repository, "base_model_relation": "finetune"}
+        return _with_metadata(metadata, self.markdown())
+
+
+def card_of(task: Task, name: str, address: str, storage: str) -> CardFile:
+    """The card to save with a task: of an entry's weights the manifest's, of weights that are as
+    they were loaded the one they came with, of others what the task knows.
+
+    Parameters
+    ----------
+    task : Task
+    name, address : str
+        The heading, and what `rnnzoo.load` takes.
+    storage : str
+        How the weights are stored.
+    """
+    entry, repository = None, ""
+    if task.origin is not None:
+        fingerprint = task.origin.config.fingerprint
+        known = package_manifest().entries.values()
+        entry = next((e for e in known if e.fingerprint == fingerprint), None)
+        published = entry.hub if entry is not None else hub.repository_of(task.origin.folder)
+        repository = published.repo_id if published is not None else ""
+        if _is_as_loaded(task):
+            if entry is not None:
+                text = Card(dataclasses.replace(entry, storage=storage)).hub_readme()
+                return CardFile(text.encode())
+            loaded = read_card(task.origin.folder)
+            if loaded is not None:
+                return loaded
+    text = TrainedCard(
+        name=name,
+        address=address,
+        family=task.family,
+        parameters=task.network.count_params(),
+        storage=storage,
+        trained=_trained(getattr(task, "history", None)),
+        base=entry,
+        base_repository=repository,
+    ).hub_readme()
+    return CardFile(text.encode())
+
+
+def _is_as_loaded(task: Task) -> bool:
+    """Whether the weights still have the values that their checkpoint holds."""
+    weights = task.weights_by_path()
+    shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
+    try:
+        loaded = task.origin.read_weights(shapes) if task.origin is not None else None
+    except CheckpointError:  # the folder has gone, or holds other weights by now
+        return False
+    return loaded is not None and all(
+        np.array_equal(loaded[name], np.asarray(weight, np.float32))
+        for name, weight in weights.items()
+    )
+
+
+def _trained(history: Any) -> str:
+    """What a `keras.callbacks.History` tells of the last `fit`, in a line."""
+    if not getattr(history, "epoch", None):
+        return ""
+    steps = history.params.get("steps")
+    length = f"{len(history.epoch)} epochs" + (f" of {steps:,} steps" if steps else "")
+    figures = [f"{name} {values[-1]:.4g}" for name, values in history.history.items() if values]
+    return f"The last fit: {length}; at its end {', '.join(figures)}"
+
+
+def _with_metadata(metadata: Mapping[str, Any], text: str) -> str:
+    import yaml
+
+    head = yaml.safe_dump(dict(metadata), sort_keys=False, allow_unicode=True)
+    return f"---\n{head}---\n\n{text}"
+
+
+def _purpose(task: str, languages: Sequence[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {"pipeline_tag": task} if task in _PIPELINES else {}
+    return {**found, "language": list(languages)} if languages else found
+
+
+def _data_sets(data: Sequence[DataRecord]) -> dict[str, list[str]]:
+    """Those data sets that are the hub's own, by their names there."""
+    found = [match[1] for record in data if (match := _HUB_DATA.fullmatch(record.url))]
+    return {"datasets": found} if found else {}
 
 
 def _by_data(metrics: Sequence[MetricRecord]) -> dict[tuple[str, str], list[MetricRecord]]:
@@ -121,13 +288,16 @@ def _licence(text: str) -> dict[str, str]:
     return {"license": "other", "license_name": text}
 
 
-def _usage(entry: Entry) -> str:
+def _usage(entry: Entry | None, address: str) -> str:
+    """How to load and run it, on an example of `entry`, which does the same."""
+    if entry is None:
+        return f'```python\nimport rnnzoo\n\nmodel = rnnzoo.load("{address}")\n```'
     example = entry.golden[0].input if entry.golden else "..."
     if entry.task in ("automatic-speech-recognition", "online-handwriting-recognition"):
         example = PurePosixPath(example).name  # of the project's own files
     if entry.task == "handwriting-prediction":
         example = 1  # of points there are too many to show
-    call = f'rnnzoo.load("{entry.name}").predict({json.dumps(example, ensure_ascii=False)})'
+    call = f'rnnzoo.load("{address}").predict({json.dumps(example, ensure_ascii=False)})'
     return f"```python\nimport rnnzoo\n\n{call}\n```"
 
 

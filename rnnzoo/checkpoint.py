@@ -3,6 +3,10 @@
 `files.json` names every other file with its size and sha256 and is itself checked to the byte
 against its canonical form, so that one flipped byte anywhere is found. A folder is written beside
 its place, verified, and moved there whole.
+
+`README.md`, the model card, is for people, who may change it here or on the Hub: nothing reads it,
+so neither it nor its record is verified. A card that the list names to the byte is ours and is
+written anew by the next save; any other is a person's, and is kept.
 """
 
 from __future__ import annotations
@@ -82,10 +86,22 @@ class Checkpoint:
         return read_weights(self.asset(WEIGHTS), expected, self.config.fingerprint)
 
 
+@dataclasses.dataclass(frozen=True)
+class CardFile:
+    """The content of a folder's `README.md`, and whether rnnzoo wrote it or a person."""
+
+    content: bytes
+    ours: bool = True
+
+
 def sha256_of(path: Path) -> str:
     """The sha256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _record_of(content: bytes) -> FileRecord:
+    return FileRecord(len(content), hashlib.sha256(content).hexdigest())
 
 
 def _canonical(files: Mapping[str, FileRecord], version: int = FORMAT_VERSION) -> bytes:
@@ -188,13 +204,37 @@ def _check_inside(folder: Path, name: str) -> None:
 
 
 def verify_folder(folder: Path) -> dict[str, FileRecord]:
-    """Check every listed file of a checkpoint folder, and return the list."""
+    """Check every listed file of a checkpoint folder but the card, and return the list."""
     _check_inside(folder, FILES)
     files = read_file_list(folder / FILES)
     for name, record in files.items():
         _check_inside(folder, name)
-        verify_file(folder / name, record)
+        if name != CARD:
+            verify_file(folder / name, record)
     return files
+
+
+def read_card(folder: Path) -> CardFile | None:
+    """The model card of a folder, if there is one.
+
+    Raises
+    ------
+    CheckpointError
+        If it is a link out of the folder, or cannot be read.
+    """
+    path = folder / CARD
+    if not path.is_file():
+        return None
+    _check_inside(folder, CARD)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        listed = read_file_list(folder / FILES).get(CARD)
+    except CheckpointError:  # no list says that it is ours
+        listed = None
+    return CardFile(content, listed == _record_of(content))
 
 
 def is_checkpoint_folder(folder: Path) -> bool:
@@ -247,12 +287,13 @@ def save_checkpoint(
     weights: Mapping[str, np.ndarray],
     assets: Mapping[str, bytes] | None = None,
     storage: str = "float32",
+    card: CardFile | None = None,
 ) -> Checkpoint:
     """Write a checkpoint folder, whole or not at all.
 
     An older checkpoint at the place stays readable until the new one is complete and verified;
-    files there that the old checkpoint did not list are kept. A folder that holds other things
-    and no checkpoint is not touched.
+    files there that the old checkpoint did not list are kept, and so is a card that a person
+    wrote. A folder that holds other things and no checkpoint is not touched.
 
     Raises
     ------
@@ -277,14 +318,23 @@ def save_checkpoint(
             )
     contents[CONFIG] = (json.dumps(dataclasses.asdict(config), indent=1) + "\n").encode()
     contents[WEIGHTS] = _safetensors(stored)
-    return _write_folder(Path(folder), contents)
+    return _write_folder(Path(folder), contents, card)
 
 
 def replace_card(folder: Path, card: str) -> Checkpoint:
-    """Give a checkpoint folder another model card, whole or not at all."""
+    """Give a checkpoint folder another model card of ours, whole or not at all.
+
+    Raises
+    ------
+    CheckpointError
+        If a person wrote the card that is there.
+    """
     opened = open_checkpoint(folder)
-    contents = {name: opened.asset(name).read_bytes() for name in opened.files}
-    return _write_folder(folder, {**contents, CARD: card.encode()})
+    present = read_card(folder)
+    if present is not None and not present.ours:
+        raise CheckpointError(f"{folder / CARD} was written by hand: move it first")
+    contents = {n: opened.asset(n).read_bytes() for n in opened.files if n != CARD}
+    return _write_folder(folder, contents, CardFile(card.encode()))
 
 
 def _safetensors(stored: Mapping[str, np.ndarray]) -> bytes:
@@ -293,7 +343,7 @@ def _safetensors(stored: Mapping[str, np.ndarray]) -> bytes:
     return safetensors.numpy.save({n: np.ascontiguousarray(stored[n]) for n in sorted(stored)})
 
 
-def _write_folder(folder: Path, contents: Mapping[str, bytes]) -> Checkpoint:
+def _write_folder(folder: Path, contents: Mapping[str, bytes], card: CardFile | None) -> Checkpoint:
     building: Path | None = None
     try:
         folder = folder.resolve()
@@ -303,10 +353,13 @@ def _write_folder(folder: Path, contents: Mapping[str, bytes]) -> Checkpoint:
         folder.parent.mkdir(parents=True, exist_ok=True)
         building = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
         building.mkdir()
-        files = {}
+        if card is not None and card.ours and CARD not in kept:
+            contents = {CARD: card.content, **contents}
         for name, content in contents.items():
             _write_synced(building / name, content)
-            files[name] = FileRecord(len(content), hashlib.sha256(content).hexdigest())
+        if card is not None and not card.ours and CARD not in kept:
+            _write_synced(building / CARD, card.content)
+        files = {name: _record_of(content) for name, content in contents.items()}
         _write_synced(building / FILES, _canonical(files))
         open_checkpoint(building)
         for name in kept:
@@ -326,7 +379,7 @@ def _write_folder(folder: Path, contents: Mapping[str, bytes]) -> Checkpoint:
 
 
 def _kept_files(folder: Path) -> list[str]:
-    """The files of an existing folder that its checkpoint did not list."""
+    """The files of an existing folder that its checkpoint did not write."""
     if not folder.exists():
         return []
     if not folder.is_dir():
@@ -345,8 +398,18 @@ def _kept_files(folder: Path) -> list[str]:
     try:
         listed = set(read_file_list(folder / FILES))
     except CheckpointError:  # a broken list: what it cannot name is kept, but for the usual files
-        listed = {CONFIG, WEIGHTS, CARD}
+        listed = {CONFIG, WEIGHTS}
+    if not _has_card_of_ours(folder):
+        listed -= {CARD}
     return [name for name in present if name not in listed | {FILES}]
+
+
+def _has_card_of_ours(folder: Path) -> bool:
+    try:
+        card = read_card(folder)
+    except CheckpointError:  # a link to elsewhere
+        return False
+    return card is not None and card.ours
 
 
 def _write_synced(path: Path, content: bytes) -> None:

@@ -61,6 +61,10 @@ class DownloadError(RnnzooError):
     """A checkpoint that could not be fetched."""
 
 
+class UploadError(RnnzooError):
+    """A checkpoint that could not be published; what the hub showed before is as it was."""
+
+
 class MissingFileError(DownloadError):
     """A file that a repository does not have, though it should."""
 

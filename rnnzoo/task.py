@@ -8,17 +8,22 @@ import itertools
 import math
 import os
 import pathlib
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from rnnzoo import checkpoint, precision
+from rnnzoo import checkpoint, hub, precision
+from rnnzoo.card import card_of
 from rnnzoo.checkpoint import CONFIG, Checkpoint
 from rnnzoo.config import choose_options, read_config
 from rnnzoo.errors import CheckpointError, ConfigError, InputError, WeightsError
+
+if TYPE_CHECKING:
+    from huggingface_hub import CommitInfo
 
 _MAX_PARAMETERS = 2**30
 Path = str | os.PathLike[str]
@@ -31,7 +36,8 @@ class Task(keras.Model, abc.ABC):
     `network` is the plain functional model, `preprocessor` turns raw input into its tensors,
     `decoding` holds the defaults of the options that `predict` takes. `raw_kind` tells the command
     line what to read: "lines" of text, or "proteins"; `changeable` names the fields of the
-    network's config that `rnnzoo.load` may change.
+    network's config that `rnnzoo.load` may change; `origin` is the checkpoint whose weights it was
+    loaded with.
 
     Examples
     --------
@@ -50,6 +56,7 @@ class Task(keras.Model, abc.ABC):
     network: keras.Model
     preprocessor: Any
     decoding: Any
+    origin: Checkpoint | None
 
     def __init__(
         self,
@@ -63,6 +70,7 @@ class Task(keras.Model, abc.ABC):
         super().__init__(dtype=policy, **kwargs)
         self.config, self.preprocessor = config, preprocessor
         self.decoding = decoding or self.decoding_type()
+        self.origin = None
         self.network = self.build_network(config, policy)
         self.built = True
 
@@ -138,6 +146,7 @@ class Task(keras.Model, abc.ABC):
         task = cls(config, preprocessor, decoding, dtype)
         if values is not None:
             task.assign_weights(values)
+            task.origin = opened
         return task
 
     def saved_parts(self) -> dict[str, Any]:
@@ -315,6 +324,9 @@ class Task(keras.Model, abc.ABC):
         """Write a checkpoint folder that `rnnzoo.load` reads; a path ending in `.keras` is
         written as Keras does.
 
+        The folder gets a model card, `README.md`, that says what is known of the weights. Edit it
+        as you like: what a person wrote is kept by later saves.
+
         Parameters
         ----------
         filepath : path
@@ -345,10 +357,83 @@ class Task(keras.Model, abc.ABC):
             raise InputError(f"save() to a folder takes no {', '.join(map(repr, kwargs))}")
         if not overwrite and pathlib.Path(filepath).exists():
             raise CheckpointError(f"{filepath} exists and overwrite=False: name another folder")
-        weights = {name: np.asarray(v, np.float32) for name, v in self.weights_by_path().items()}
+        name = pathlib.Path(filepath).resolve().name
+        self._save_folder(pathlib.Path(filepath), name, name, storage)
+
+    def _save_folder(self, folder: pathlib.Path, name: str, address: str, storage: str) -> None:
+        """Write a checkpoint folder with a card of that name, loaded from that address."""
+        weights = {path: np.asarray(v, np.float32) for path, v in self.weights_by_path().items()}
         checkpoint.save_checkpoint(
-            filepath, family=self.family, weights=weights, storage=storage, **self.saved_parts()
+            folder,
+            family=self.family,
+            weights=weights,
+            storage=storage,
+            card=card_of(self, name, address, storage),
+            **self.saved_parts(),
         )
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        token: str | None = None,
+        revision: str | None = None,
+        commit_message: str | None = None,
+        storage: str = "float32",
+    ) -> CommitInfo:
+        """Publish the model on the Hugging Face Hub, whole or not at all: one commit holds every
+        file.
+
+        Log in once with `hf auth login`. The model card is written as by `save`; one that a person
+        wrote, here or on the hub, is kept.
+
+        Parameters
+        ----------
+        repo_id : str
+            "organisation/name", or "user/name"; made if it is missing.
+        private : bool, optional
+            Of a new repository; by default what the organisation says.
+        token : str, optional
+            By default the one of `hf auth login`, or of `HF_TOKEN`.
+        revision : str, optional
+            A branch, made if it is missing; "main" by default.
+        commit_message : str, optional
+        storage : "float32", "float16" or "int8"
+            How the weights are stored. The two smaller ones round them: measure before you ship.
+
+        Returns
+        -------
+        huggingface_hub.CommitInfo
+            A string, the commit's address, with its hash in `oid`. The head of the branch, if
+            nothing has changed since.
+
+        Raises
+        ------
+        InputError
+            If `repo_id` or `revision` cannot be one.
+        UploadError
+            If the hub does not take it: no valid token, no permission, out of reach.
+
+        Examples
+        --------
+        >>> import rnnzoo
+        >>> translator = rnnzoo.load("seq2seq-en-fr")
+        >>> commit = translator.push_to_hub("me/my-translator", private=True)  # doctest: +SKIP
+        >>> again = rnnzoo.load(f"hf://me/my-translator@{commit.oid}")  # doctest: +SKIP
+        """
+        target = hub.check_target(repo_id, revision)
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = pathlib.Path(temporary) / "checkpoint"
+            self._save_folder(folder, repo_id.split("/")[1], hub.address_of(target), storage)
+            return hub.push_folder(
+                folder,
+                repo_id,
+                private=private,
+                token=token,
+                revision=revision,
+                commit_message=commit_message,
+            )
 
     def export(self, filepath: Path, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.export`, of `network`: tensors in, tensors out."""

@@ -2,70 +2,32 @@
 
 from __future__ import annotations
 
-import http.server
+import atexit
 import os
+import shutil
 import sys
-import threading
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
+
+from hub_server import HubServer
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
 
-class _HubHandler(http.server.BaseHTTPRequestHandler):
-    """The read half of the Hub's HTTP interface: /org/name/resolve/revision/file."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_HEAD(self) -> None:
-        self._answer(body=False)
-
-    def do_GET(self) -> None:
-        self._answer(body=True)
-
-    def _answer(self, body: bool) -> None:
-        self.server.requests.append(f"{self.command} {self.path}")
-        parts = self.path.split("?")[0].strip("/").split("/")
-        repository = self.server.repositories.get("/".join(parts[:2]))
-        if repository is None or parts[2] != "resolve":
-            return self._error("RepoNotFound")
-        folder = repository.get(parts[3])
-        if folder is None:
-            return self._error("RevisionNotFound")
-        path = Path(folder) / "/".join(parts[4:])
-        if not path.is_file():
-            return self._error("EntryNotFound")
-        content = path.read_bytes()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.send_header("ETag", f'"{len(content):x}-{path.name}"')
-        self.send_header("X-Repo-Commit", next(c for c, f in repository.items() if f == folder))
-        self.end_headers()
-        if body:
-            self.wfile.write(content)
-
-    def _error(self, code: str) -> None:
-        self.send_response(404)
-        self.send_header("X-Error-Code", code)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-_server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _HubHandler)
-_server.repositories = {}
-_server.requests = []
-threading.Thread(target=_server.serve_forever, daemon=True).start()
+_hub = HubServer()  # started by the first test that asks for it
 # huggingface_hub reads these when it is first imported
-os.environ["HF_ENDPOINT"] = f"http://127.0.0.1:{_server.server_address[1]}"
+os.environ["HF_ENDPOINT"] = _hub.endpoint
 os.environ["HF_HUB_DISABLE_XET"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
-os.environ.pop("HF_HUB_OFFLINE", None)
+for _name in ("HF_HUB_OFFLINE", "HF_HUB_CACHE", "HF_TOKEN", "HF_TOKEN_PATH"):
+    os.environ.pop(_name, None)
+_home = tempfile.mkdtemp()  # no cache and no token of whoever runs the tests
+atexit.register(shutil.rmtree, _home, ignore_errors=True)
+os.environ["HF_HOME"] = _home
 
 import pytest  # noqa: E402
 
@@ -112,9 +74,17 @@ def _at_home() -> None:
 
 
 @pytest.fixture(scope="session")
-def hub_server() -> SimpleNamespace:
-    """A hub on loopback: `repositories[name][commit or branch] = folder`, and its requests."""
-    return SimpleNamespace(repositories=_server.repositories, requests=_server.requests)
+def _running_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
+    _hub.start(tmp_path_factory.mktemp("hub"))
+    yield _hub
+    _hub.close()
+
+
+@pytest.fixture
+def hub_server(_running_hub: HubServer) -> HubServer:
+    """The hub on loopback, without a fault, its requests forgotten."""
+    _running_hub.forget()
+    return _running_hub
 
 
 @pytest.fixture(scope="session", params=NAMES)

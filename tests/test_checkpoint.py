@@ -88,10 +88,16 @@ def test_quantisation_has_a_scale_for_each_output_channel(rows_taller):
 
 
 def test_a_flipped_byte_in_any_file_is_found(folder):
+    """But in the card, which is for people, and in what the list says of it."""
     rng = np.random.default_rng(0)
     for path in folder.iterdir():
         whole = path.read_bytes()
         places = {0, len(whole) - 1, *rng.integers(len(whole), size=25).tolist()}
+        if path.name == "README.md":
+            continue
+        if path.name == "files.json":
+            of_card = range(whole.index(b"README"), whole.index(b"config.json"))
+            places -= set(of_card)
         for place in places:
             for bit in (0, 5):
                 broken = bytearray(whole)

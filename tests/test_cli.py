@@ -129,9 +129,11 @@ def test_predict_plots(tmp_path):
         (["predict", NAME, "x", "--inputs", "y"], 2, "not an option"),
         (["predict", NAME, "x", "-o", "/"], 2, "it is a folder"),
         (["download", "hf://"], 2, "hf://"),
+        (["push", "./none", "zoo/x"], 1, "not a folder"),
+        (["push", "./none", "x"], 2, "organisation/name"),
     ],
 )
-def test_exit_codes_and_messages(arguments, code, message, capsys):
+def test_exit_codes_and_messages(arguments, code, message, capsys, hub_server):
     assert main(arguments) == code
     assert message in capsys.readouterr().err
 

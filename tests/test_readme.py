@@ -5,6 +5,7 @@ import re
 
 import soundfile
 from conftest import ROOT
+from hub_server import WRITER
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CLIPS = ROOT / "tests" / "data" / "speech"
@@ -23,8 +24,9 @@ def test_the_first_example_prints_what_it_says():
     assert result.failed == 0
 
 
-def test_the_code_blocks_run_in_order(tmp_path, monkeypatch):
+def test_the_code_blocks_run_in_order(tmp_path, monkeypatch, hub_server):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_TOKEN", WRITER)
     for name, clip in RECORDINGS.items():
         soundfile.write(tmp_path / name, *soundfile.read(CLIPS / clip))
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -36,6 +38,7 @@ def test_the_code_blocks_run_in_order(tmp_path, monkeypatch):
     assert names["heard"].text == names["listener"].predict("recording.wav").text != ""
     assert names["order"].slots == {"coffeeDrink": "iced coffee", "sugarAmount": "brown sugar"}
     assert (tmp_path / "my-translator" / "files.json").exists()
+    assert hub_server.repository("me/my-translator").is_private
 
 
 def test_the_commands_it_names_are_known(capsys):
@@ -45,7 +48,7 @@ def test_the_commands_it_names_are_known(capsys):
 
     for command in set(
         re.findall(
-            r"^(?:(?:cat|arecord) .*\| )?rnnzoo (list|info|predict|listen|verify|download)\b",
+            r"^(?:(?:cat|arecord) .*\| )?rnnzoo (list|info|predict|listen|verify|download|push)\b",
             README,
             re.MULTILINE,
         )

@@ -1,7 +1,7 @@
-"""The command line: `rnnzoo list | info | predict | listen | verify | download`.
+"""The command line: `rnnzoo list | info | predict | listen | verify | download | push`.
 
 Exit codes: 0 done; 1 a checkpoint or a file is broken or missing; 2 the command or its input
-cannot be used; 3 the hub could not give what was asked for; 130 interrupted.
+cannot be used; 3 the hub could not give or take what it should; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 from typing import Any
 
 import rnnzoo
-from rnnzoo import registry
+from rnnzoo import hub, registry
 from rnnzoo.cli.options import located
 from rnnzoo.cli.predict import predict
 from rnnzoo.cli.sound import listen
@@ -25,6 +25,7 @@ from rnnzoo.errors import (
     MissingDependencyError,
     RnnzooError,
     UnknownModelError,
+    UploadError,
 )
 from rnnzoo.manifest import Entry
 
@@ -66,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
         return INTERRUPTED
     except RnnzooError as error:
         print(f"rnnzoo: {error}", file=sys.stderr)
-        if isinstance(error, DownloadError):
+        if isinstance(error, (DownloadError, UploadError)):
             return DOWNLOAD
         return USAGE if isinstance(error, _USAGE_ERRORS) else BROKEN
     return DONE
@@ -99,7 +100,7 @@ def _parser(options_of_model: str = "") -> argparse.ArgumentParser:
         allow_abbrev=False,
         description="The classic recurrent networks with real pretrained weights.",
         epilog="Exit codes: 0 done, 1 broken checkpoint or file, 2 unusable command or input, "
-        "3 download failed, 130 interrupted.",
+        "3 download or push failed, 130 interrupted.",
     )
     parser.add_argument("--version", action="version", version=f"rnnzoo {rnnzoo.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -179,6 +180,13 @@ def _parser(options_of_model: str = "") -> argparse.ArgumentParser:
     download = command("download", _download, "Fetch a model and print the folder it lies in.")
     download.add_argument("name", help="a model's name or hf://organisation/name[@revision]")
     _hub_options(download)
+
+    push = command("push", _push, "Publish a checkpoint folder on the Hugging Face Hub.")
+    push.add_argument("folder", help="a checkpoint folder, as save() writes it")
+    push.add_argument("repo_id", metavar="org/name", help="the repository; made if it is missing")
+    push.add_argument("--private", action="store_true", help="make a new repository private")
+    push.add_argument("--revision", help="a branch, made if it is missing (default: main)")
+    push.add_argument("--message", help="the commit's message")
     return parser
 
 
@@ -259,3 +267,18 @@ def _download(options: argparse.Namespace) -> None:
         print(json.dumps({"folder": str(checkpoint.folder), "bytes": size}))
     else:
         print(checkpoint.folder)
+
+
+def _push(options: argparse.Namespace) -> None:
+    commit = hub.push_folder(
+        options.folder,
+        options.repo_id,
+        private=True if options.private else None,
+        revision=options.revision,
+        commit_message=options.message,
+    )
+    if options.json:
+        address = hub.address_of(hub.HubRecord(options.repo_id, commit.oid))
+        print(json.dumps({"url": commit.commit_url, "commit": commit.oid, "address": address}))
+    else:
+        print(commit.commit_url)
