@@ -8,6 +8,7 @@ import itertools
 import math
 import os
 import pathlib
+import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Self
 
@@ -19,6 +20,7 @@ from rnnzoo import checkpoint, precision
 from rnnzoo.checkpoint import CONFIG, Checkpoint
 from rnnzoo.config import choose_options, read_config
 from rnnzoo.errors import CheckpointError, ConfigError, InputError, WeightsError
+from rnnzoo.parts import Parts, choose_weights
 
 _MAX_PARAMETERS = 2**30
 Path = str | os.PathLike[str]
@@ -31,7 +33,8 @@ class Task(keras.Model, abc.ABC):
     `network` is the plain functional model, `preprocessor` turns raw input into its tensors,
     `decoding` holds the defaults of the options that `predict` takes. `raw_kind` tells the command
     line what to read: "lines" of text, or "proteins"; `changeable` names the fields of the
-    network's config that `rnnzoo.load` may change.
+    network's config that `rnnzoo.load` may change; `parts` has the patterns of the weights of each
+    part that `freeze` knows.
 
     Examples
     --------
@@ -46,6 +49,7 @@ class Task(keras.Model, abc.ABC):
     preprocessor_config_type: ClassVar[type]
     decoding_type: ClassVar[type]
     changeable: ClassVar[tuple[str, ...]] = ()
+    parts: ClassVar[Parts] = {}
     config: Any
     network: keras.Model
     preprocessor: Any
@@ -153,7 +157,14 @@ class Task(keras.Model, abc.ABC):
         """What a `.keras` file holds besides the weights."""
         parts = self.saved_parts()
         assets = {name: content.hex() for name, content in parts["assets"].items()}
-        return {**parts, "assets": assets, "policy": self.dtype_policy.name, "name": self.name}
+        frozen = [name for name, weight in self.weights_by_path().items() if _is_frozen(weight)]
+        return {
+            **parts,
+            "assets": assets,
+            "policy": self.dtype_policy.name,
+            "name": self.name,
+            "frozen": frozen,
+        }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
@@ -162,13 +173,16 @@ class Task(keras.Model, abc.ABC):
         preprocessor = cls.open_preprocessor(
             chosen, lambda name: bytes.fromhex(config["assets"][name])
         )
-        return cls(
+        task = cls(
             cls.config_type(**config["network"]),
             preprocessor,
             cls.decoding_type(**config["decoder"]),
             config["policy"],
             name=config["name"],
         )
+        for name in config.get("frozen", ()):
+            task.weights_by_path()[name].trainable = False
+        return task
 
     # --- weights ---------------------------------------------------------------------------
 
@@ -195,6 +209,72 @@ class Task(keras.Model, abc.ABC):
                 )
         for name, variable in variables.items():
             variable.assign(values[name])
+
+    # --- what trains -----------------------------------------------------------------------
+
+    def freeze(self, *parts: str) -> None:
+        """Keep parts of the network as they are in training.
+
+        Frozen weights stay the same to the bit, a batch normalisation's averages too: it works in
+        training as it does in use. What was frozen stays so until `unfreeze`. A compiled model is
+        compiled again as it was, with a new optimizer of the same settings, because Keras fixes
+        what trains when it compiles.
+
+        Parameters
+        ----------
+        *parts : str
+            Names of the family's parts (`Task.parts`), or patterns of weight paths such as
+            "decoder/lstm_*"; everything without any.
+
+        Raises
+        ------
+        InputError
+            For what is no part and matches no weight; lists the parts.
+
+        Examples
+        --------
+        >>> import rnnzoo
+        >>> translator = rnnzoo.load("seq2seq-en-fr")
+        >>> translator.freeze("encoder", "embedding")
+        >>> {weight.path.split("/")[0] for weight in translator.trainable_weights}
+        {'decoder'}
+        """
+        self._let_train(parts, False)
+
+    def unfreeze(self, *parts: str) -> None:
+        """Let parts train again that were frozen; all of them without any name.
+
+        Parameters and errors are those of `freeze`.
+
+        Examples
+        --------
+        >>> import rnnzoo
+        >>> translator = rnnzoo.load("seq2seq-en-fr")
+        >>> translator.freeze()
+        >>> translator.unfreeze("attention")
+        >>> len(translator.trainable_weights)
+        4
+        """
+        self._let_train(parts, True)
+
+    def _let_train(self, parts: tuple[str, ...], trains: bool) -> None:
+        weights = self.weights_by_path()
+        for path in choose_weights(weights, self.parts, parts or ("*",)):
+            weights[path].trainable = trains and _can_train(weights[path])
+        self._compile_again()
+
+    def _compile_again(self) -> None:
+        """Compile as before for what trains now; an optimizer's state belongs to what trained."""
+        if not getattr(self, "compiled", False):
+            return
+        try:
+            optimizer = type(self.optimizer).from_config(self.optimizer.get_config())
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"the optimizer cannot be made anew for what trains now: {error}. Call compile() "
+                "after this, or register its parts with keras.saving"
+            ) from error
+        self.compile(optimizer=optimizer, **vars(self._compiled_with))
 
     # --- Keras -----------------------------------------------------------------------------
 
@@ -303,6 +383,7 @@ class Task(keras.Model, abc.ABC):
         network's own loss."""
         optimizer = optimizer or keras.optimizers.Adam(3e-4, global_clipnorm=1.0)
         super().compile(optimizer=optimizer, **kwargs)
+        self._compiled_with = types.SimpleNamespace(**kwargs)  # as a dict, Keras would track it
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compile again as a `.keras` file says, its optimizer's state still to be loaded."""
@@ -353,6 +434,15 @@ class Task(keras.Model, abc.ABC):
     def export(self, filepath: Path, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.export`, of `network`: tensors in, tensors out."""
         return self.network.export(filepath, *args, **kwargs)
+
+
+def _can_train(weight: Any) -> bool:
+    """Whether a weight was made to be trained, as a batch normalisation's averages are not."""
+    return bool(weight.value.trainable)
+
+
+def _is_frozen(weight: Any) -> bool:
+    return _can_train(weight) and not weight.trainable
 
 
 def check_batch_size(batch_size: Any, default: int) -> int:

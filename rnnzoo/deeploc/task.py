@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -17,6 +17,7 @@ from rnnzoo.deeploc.network import DeepLocConfig, build_network, weight_shapes
 from rnnzoo.deeploc.preprocess import PreprocessorConfig, Protein, ProteinPreprocessor
 from rnnzoo.deeploc.result import Localization
 from rnnzoo.errors import ConfigError, InputError
+from rnnzoo.parts import Parts
 from rnnzoo.task import Task, batches_by_length, check_batch_size, raw_inputs
 
 _WINDOW = 512
@@ -51,6 +52,14 @@ class ProteinLocalizer(Task):
     preprocessor_config_type = PreprocessorConfig
     decoding_type = DecisionOptions
     changeable = ("dropout", "input_dropout")
+    parts: ClassVar[Parts] = {
+        "convolutions": ("member_*/conv_*", "member_*/second_conv/*"),
+        "encoder": ("member_*/conv_*", "member_*/second_conv/*", "member_*/bilstm/*"),
+        "decoder": ("member_*/decoder/*",),
+        "attention": ("member_*/decoder/attention/*",),
+        "dense": ("member_*/dense/*",),
+        "head": ("member_*/location/*", "member_*/membrane/*"),
+    }
     build_network = staticmethod(build_network)
     weight_shapes = staticmethod(weight_shapes)
 

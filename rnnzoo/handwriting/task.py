@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -24,6 +24,7 @@ from rnnzoo.handwriting.preprocess import (
 )
 from rnnzoo.handwriting.result import Handwriting, InkLine
 from rnnzoo.layers.mixture_density import log_density, log_lift, mixture_of
+from rnnzoo.parts import Parts
 from rnnzoo.task import Task, check_batch_size, raw_inputs
 
 
@@ -32,6 +33,11 @@ class PenTask(Task):
 
     config_type = HandwritingConfig
     changeable = ("dropout",)
+    parts: ClassVar[Parts] = {
+        "recurrent": ("writer/lstm_*",),
+        "window": ("writer/lstm_1/window_*", "writer/lstm_1/text_kernel"),
+        "head": ("writer/output/*",),
+    }
     config: HandwritingConfig
     build_network = staticmethod(build_network)
     weight_shapes = staticmethod(weight_shapes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -12,6 +12,7 @@ import tqdm
 
 from rnnzoo.config import choose_options
 from rnnzoo.errors import ConfigError, InputError
+from rnnzoo.parts import Parts
 from rnnzoo.seq2seq.decode import DecodingOptions, SequenceGenerator
 from rnnzoo.seq2seq.network import Seq2SeqConfig, build_network, weight_shapes
 from rnnzoo.seq2seq.preprocess import (
@@ -64,6 +65,13 @@ class Seq2SeqTranslator(Task):
     preprocessor_config_type = PreprocessorConfig
     decoding_type = DecodingOptions
     changeable = ("dropout",)
+    parts: ClassVar[Parts] = {
+        "embedding": ("source_embedding/*", "target_embedding/*"),
+        "encoder": ("encoder/*",),
+        "decoder": ("decoder/*",),
+        "attention": ("decoder/attention/*",),
+        "readout": ("decoder/readout/*",),
+    }
     build_network = staticmethod(build_network)
     weight_shapes = staticmethod(weight_shapes)
 
