@@ -17,9 +17,11 @@ import numpy as np
 import tensorflow as tf
 
 from rnnzoo import checkpoint, precision
+from rnnzoo.adapter import Adapter, save_adapter
 from rnnzoo.checkpoint import CONFIG, Checkpoint
 from rnnzoo.config import choose_options, read_config
 from rnnzoo.errors import CheckpointError, ConfigError, InputError, WeightsError
+from rnnzoo.lora import LowRank, check_rank, choose_kernels
 from rnnzoo.parts import Parts, choose_weights
 
 _MAX_PARAMETERS = 2**30
@@ -34,7 +36,8 @@ class Task(keras.Model, abc.ABC):
     `decoding` holds the defaults of the options that `predict` takes. `raw_kind` tells the command
     line what to read: "lines" of text, or "proteins"; `changeable` names the fields of the
     network's config that `rnnzoo.load` may change; `parts` has the patterns of the weights of each
-    part that `freeze` knows.
+    part that `freeze` knows; `origin` is the checkpoint whose weights it was loaded with; `lora`
+    has the low-rank updates while they train.
 
     Examples
     --------
@@ -54,6 +57,7 @@ class Task(keras.Model, abc.ABC):
     network: keras.Model
     preprocessor: Any
     decoding: Any
+    origin: Checkpoint | None
 
     def __init__(
         self,
@@ -67,6 +71,9 @@ class Task(keras.Model, abc.ABC):
         super().__init__(dtype=policy, **kwargs)
         self.config, self.preprocessor = config, preprocessor
         self.decoding = decoding or self.decoding_type()
+        self.origin = None
+        self._updates: list[LowRank] = []  # none or one: Keras lets go of what leaves a list
+        self._loaded_as = types.SimpleNamespace(name=None, overrides={})  # a dict would be tracked
         self.network = self.build_network(config, policy)
         self.built = True
 
@@ -114,22 +121,28 @@ class Task(keras.Model, abc.ABC):
         dtype: str = "auto",
         weights: bool = True,
         overrides: Mapping[str, Any] | None = None,
+        adapter: Adapter | None = None,
+        merge_adapter: bool = True,
     ) -> Self:
-        """The task that a verified checkpoint folder describes.
+        """The task that a verified checkpoint folder describes, with an adapter if one is given.
 
         Everything is checked before the network is built.
 
         Raises
         ------
         CheckpointError
-            Or one of its kinds, if config, files and weights do not fit each other.
+            Or one of its kinds, if config, files and weights do not fit each other, or the adapter
+            belongs to another base.
         InputError
             For an override that the family does not allow.
         """
         where = str(opened.folder / CONFIG)
         parts = opened.config
         config = read_config(cls.config_type, parts.network, f"{where}, network")
-        config = choose_overrides(config, overrides or {}, cls.changeable)
+        if adapter is not None:
+            adapter.check_base(opened)
+        overrides = {**(adapter.config.overrides if adapter else {}), **(overrides or {})}
+        config = choose_overrides(config, overrides, cls.changeable)
         shapes = cls.weight_shapes(config)
         if sum(math.prod(shape) for shape in shapes.values()) > _MAX_PARAMETERS:
             raise ConfigError(f"{where} describes a network of over {_MAX_PARAMETERS:,} parameters")
@@ -139,9 +152,20 @@ class Task(keras.Model, abc.ABC):
         decoding = read_config(cls.decoding_type, parts.decoder, f"{where}, decoder")
         preprocessor = cls.open_preprocessor(chosen, lambda name: opened.asset(name).read_bytes())
         values = opened.read_weights(shapes) if weights else None
+        updates = adapter.read_weights(shapes) if adapter else {}
+        if adapter and values and merge_adapter:
+            values = adapter.merged(values, updates)
         task = cls(config, preprocessor, decoding, dtype)
         if values is not None:
             task.assign_weights(values)
+            task.origin = opened
+        task._loaded_as.overrides = overrides
+        if adapter and not merge_adapter:
+            c, variables = adapter.config, task.weights_by_path()
+            for path in c.whole:
+                variables[path].assign(updates[path])
+            task.enable_lora(c.rank, c.alpha, c.targets, c.whole)
+            task._low_rank("load").assign_factors(updates)
         return task
 
     def saved_parts(self) -> dict[str, Any]:
@@ -157,13 +181,14 @@ class Task(keras.Model, abc.ABC):
         """What a `.keras` file holds besides the weights."""
         parts = self.saved_parts()
         assets = {name: content.hex() for name, content in parts["assets"].items()}
-        frozen = [name for name, weight in self.weights_by_path().items() if _is_frozen(weight)]
+        names = ("rank", "alpha", "targets", "whole")
         return {
             **parts,
             "assets": assets,
             "policy": self.dtype_policy.name,
             "name": self.name,
-            "frozen": frozen,
+            "frozen": self._frozen(),
+            "lora": self.lora and {name: getattr(self.lora, name) for name in names},
         }
 
     @classmethod
@@ -182,6 +207,8 @@ class Task(keras.Model, abc.ABC):
         )
         for name in config.get("frozen", ()):
             task.weights_by_path()[name].trainable = False
+        if config.get("lora"):
+            task.enable_lora(**config["lora"])
         return task
 
     # --- weights ---------------------------------------------------------------------------
@@ -258,10 +285,184 @@ class Task(keras.Model, abc.ABC):
         self._let_train(parts, True)
 
     def _let_train(self, parts: tuple[str, ...], trains: bool) -> None:
+        if self.lora is not None:
+            raise InputError(
+                "low-rank updates are on, and all else is frozen: merge_lora() first, or name what "
+                "trains besides in enable_lora(whole=...)"
+            )
         weights = self.weights_by_path()
         for path in choose_weights(weights, self.parts, parts or ("*",)):
             weights[path].trainable = trains and _can_train(weights[path])
         self._compile_again()
+
+    def _frozen(self) -> list[str]:
+        """Paths of the weights that were frozen, those that low-rank updates freeze left out."""
+        if self.lora is not None:
+            return sorted(self.lora.frozen)
+        weights = self.weights_by_path().items()
+        return [path for path, weight in weights if _can_train(weight) and not weight.trainable]
+
+    @property
+    def lora(self) -> LowRank | None:
+        """The low-rank updates while they train."""
+        return self._updates[0] if self._updates else None
+
+    def enable_lora(
+        self,
+        rank: int = 4,
+        alpha: float | None = None,
+        targets: Iterable[str] | None = None,
+        whole: Iterable[str] = (),
+    ) -> None:
+        """Train low-rank updates of kernels, and nothing else (Hu et al. 2021, arXiv 2106.09685,
+        section 4.1; see `rnnzoo.lora`).
+
+        Each kernel W [in, out] becomes W + (alpha / rank) A B, with A [in, rank] drawn at random
+        and B [rank, out] zero: nothing changes until `fit`. All other weights are frozen. Predict,
+        evaluate and save work as ever, on the sum. A compiled model is compiled again, as by
+        `freeze`.
+
+        Parameters
+        ----------
+        rank : int
+        alpha : float, optional
+            The update's scale times the rank; `rank` by default, a scale of 1.
+        targets : iterable of str, optional
+            Parts or patterns of weight paths, as of `freeze`, whose kernels are updated; by default
+            all input and recurrent kernels of recurrent layers and the kernels of dense ones.
+            Embeddings are updated where they are named.
+        whole : iterable of str
+            Parts or patterns of weights that train in full besides.
+
+        Raises
+        ------
+        InputError
+            If `targets` or `whole` match nothing, there is no kernel among the targets, rank or
+            alpha are no numbers above 0, or low-rank updates are on already.
+
+        Examples
+        --------
+        >>> import rnnzoo
+        >>> translator = rnnzoo.load("seq2seq-en-fr")
+        >>> translator.enable_lora(rank=2, targets=["encoder"])
+        >>> [tuple(weight.shape) for weight in translator.trainable_weights][:2]
+        [(256, 2), (2, 1024)]
+        """
+        if self.lora is not None:
+            raise InputError("low-rank updates are on already: merge_lora() first")
+        rank, alpha = check_rank(rank, alpha)
+        weights = self.weights_by_path()
+        able = {path: weight for path, weight in weights.items() if _can_train(weight)}
+        besides = [whole] if isinstance(whole, str) else whole
+        in_full = choose_weights(able, self.parts, besides)
+        shapes = {path: tuple(able[path].shape) for path in able if path not in set(in_full)}
+        chosen = choose_kernels(shapes, self.parts, targets)
+        frozen = self._frozen()
+        for path, weight in able.items():
+            weight.trainable = path in in_full
+        kernels = {path: weights[path] for path in chosen}
+        self._updates.append(LowRank(kernels, rank, alpha, in_full, frozen))
+        self._compile_again()
+
+    def merge_lora(self) -> None:
+        """Make the low-rank updates part of the kernels for good.
+
+        The outputs stay as they are. What trained before `enable_lora` trains again.
+
+        Raises
+        ------
+        InputError
+            If there are none.
+
+        Examples
+        --------
+        >>> import rnnzoo
+        >>> translator = rnnzoo.load("seq2seq-en-fr")
+        >>> translator.enable_lora(rank=2)
+        >>> translator.merge_lora()
+        >>> len(translator.trainable_weights) == len(translator.network.weights)
+        True
+        """
+        frozen = set(self._low_rank("merge").frozen)
+        self._updates.clear()
+        for path, weight in self.weights_by_path().items():
+            weight.trainable = _can_train(weight) and path not in frozen
+        self._compile_again()
+
+    def save_adapter(self, folder: Path) -> None:
+        """Write the low-rank updates as a small folder that `rnnzoo.load(..., adapter=folder)`
+        reads.
+
+        It names the base that the model was loaded from, with the sha256 over its weights.
+
+        Parameters
+        ----------
+        folder : path
+            A new folder, or one that holds an adapter, which is replaced as a whole.
+
+        Raises
+        ------
+        InputError
+            If low-rank updates are not on, the model was not loaded from a checkpoint, or other
+            weights differ from it too.
+        CheckpointError
+            If the folder holds something else or cannot be written, or the base's cannot be read.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import rnnzoo
+        >>> translator = rnnzoo.load("seq2seq-en-fr")
+        >>> translator.enable_lora(rank=2, targets=["decoder"])
+        >>> history = translator.fit(["Two tablets."], ["Deux comprimés."], verbose=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     translator.save_adapter(f"{folder}/mine")
+        ...     tuned = rnnzoo.load("seq2seq-en-fr", adapter=f"{folder}/mine")
+        """
+        lora = self._low_rank("save")
+        if self.origin is None:
+            raise InputError(
+                "an adapter belongs to a base: load it with rnnzoo.load, then enable_lora and fit; "
+                "or save the whole model with save()"
+            )
+        self._check_base(self.origin, lora)
+        variables = self.weights_by_path()
+        weights = {path: np.asarray(variables[path], np.float32) for path in lora.whole}
+        save_adapter(
+            folder,
+            family=self.family,
+            base=self._loaded_as.name,
+            base_fingerprint=self.origin.config.fingerprint,
+            rank=lora.rank,
+            alpha=lora.alpha,
+            targets=lora.targets,
+            whole=lora.whole,
+            overrides=self._loaded_as.overrides,
+            weights={**weights, **lora.factors()},
+        )
+
+    def _low_rank(self, aim: str) -> LowRank:
+        if self.lora is None:
+            raise InputError(f"there are no low-rank updates to {aim}: enable_lora() first")
+        return self.lora
+
+    def _check_base(self, origin: Checkpoint, lora: LowRank) -> None:
+        """Raise InputError if weights differ from the base's that an adapter does not hold."""
+        network = read_config(self.config_type, origin.config.network, str(origin.folder / CONFIG))
+        base = origin.read_weights(self.weight_shapes(network))
+        odd = []
+        for path, weight in self.weights_by_path().items():
+            if path in lora.whole:
+                continue
+            mine = lora.base(path) if path in lora.targets else np.asarray(weight)
+            if not np.array_equal(mine, base[path].astype(mine.dtype)):
+                odd.append(path)
+        if odd:
+            raise InputError(
+                f"{len(odd)} weights differ from those of {origin.folder} besides the low-rank "
+                f"updates, {odd[0]} for one: an adapter would be wrong on that base. Load it anew "
+                "and train the updates alone, or save the whole model with save()"
+            )
 
     def _compile_again(self) -> None:
         """Compile as before for what trains now; an optimizer's state belongs to what trained."""
@@ -281,6 +482,26 @@ class Task(keras.Model, abc.ABC):
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """The network's first output for its own input tensors."""
         return self.network(inputs, training=training)
+
+    def train_step(self, data: Any) -> Any:
+        """Keras' own; with low-rank updates on, the kernels' gradients go on to them."""
+        if self.lora is None:
+            return super().train_step(data)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        with tf.GradientTape() as tape:
+            y_pred = self(x, training=True)
+            loss = self.compute_loss(
+                x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True
+            )
+            self._loss_tracker.update_state(
+                loss, sample_weight=tf.shape(keras.tree.flatten(x)[0])[0]
+            )
+            loss = self.optimizer.scale_loss(loss)
+        weights = self.weights_by_path()
+        others = [weights[path] for path in self.lora.whole]
+        self.optimizer.apply_gradients(self.lora.gradients(tape, loss, others))
+        self.lora.update_kernels()
+        return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
     def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
         """Train on raw pairs.
@@ -325,9 +546,12 @@ class Task(keras.Model, abc.ABC):
             kwargs["validation_data"] = self._raw_batches(*validation, batch_size, False)
         elif self._is_raw(validation):
             kwargs["validation_data"] = self._raw_batches(validation, None, batch_size, False)
-        return super().fit(
+        history = super().fit(
             x, y, batch_size=None if y is None else batch_size, shuffle=shuffle, **kwargs
         )
+        if self.lora is not None:  # an optimizer with averaged weights sets them at the end
+            self.lora.update_kernels()
+        return history
 
     def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
         """Loss and metrics on raw pairs, or on tensors as `keras.Model.evaluate` takes them.
@@ -439,10 +663,6 @@ class Task(keras.Model, abc.ABC):
 def _can_train(weight: Any) -> bool:
     """Whether a weight was made to be trained, as a batch normalisation's averages are not."""
     return bool(weight.value.trainable)
-
-
-def _is_frozen(weight: Any) -> bool:
-    return _can_train(weight) and not weight.trainable
 
 
 def check_batch_size(batch_size: Any, default: int) -> int:
