@@ -273,7 +273,11 @@ def load(
     merge_adapter : bool
         True makes the adapter part of the kernels; False keeps its updates, to train on.
     **overrides
-        Changes to the network that its family allows, such as `dropout=0.3`.
+        Changes to the network that its family allows, such as `dropout=0.3`; or a new head, all
+        else being kept: other `locations` (a list of names) for a localizer, another `alphabet`
+        (a text) for what writes or reads characters, `new_pieces` (a list of texts) for a
+        translator. The weights that are new then are told on standard error, and stand in the
+        model's `new_weights`: train them with `fit`.
 
     Returns
     -------

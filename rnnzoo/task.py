@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import itertools
+import logging
 import math
 import os
 import pathlib
@@ -21,10 +22,12 @@ from rnnzoo.adapter import Adapter, save_adapter
 from rnnzoo.checkpoint import CONFIG, Checkpoint
 from rnnzoo.config import choose_options, read_config
 from rnnzoo.errors import CheckpointError, ConfigError, InputError, WeightsError
+from rnnzoo.head import Described
 from rnnzoo.lora import LowRank, check_rank, choose_kernels
 from rnnzoo.parts import Parts, choose_weights
 
 _MAX_PARAMETERS = 2**30
+_LOGGER = logging.getLogger("rnnzoo")
 Path = str | os.PathLike[str]
 
 
@@ -34,10 +37,10 @@ class Task(keras.Model, abc.ABC):
     A `keras.Model`: `summary`, `compile`, callbacks and `.keras` files work on it as usual.
     `network` is the plain functional model, `preprocessor` turns raw input into its tensors,
     `decoding` holds the defaults of the options that `predict` takes. `raw_kind` tells the command
-    line what to read: "lines" of text, or "proteins"; `changeable` names the fields of the
-    network's config that `rnnzoo.load` may change; `parts` has the patterns of the weights of each
-    part that `freeze` knows; `origin` is the checkpoint whose weights it was loaded with; `lora`
-    has the low-rank updates while they train.
+    line what to read: "lines" of text, or "proteins". What `rnnzoo.load` may change is named by
+    `changeable`, fields of the network's config, and by `heads`; a new head's weights are
+    `new_weights`. `parts` has the patterns of the weights of each part that `freeze` knows.
+    `origin` is the checkpoint whose weights it was loaded with.
 
     Examples
     --------
@@ -53,6 +56,7 @@ class Task(keras.Model, abc.ABC):
     decoding_type: ClassVar[type]
     changeable: ClassVar[tuple[str, ...]] = ()
     parts: ClassVar[Parts] = {}
+    heads: ClassVar[tuple[str, ...]] = ()
     config: Any
     network: keras.Model
     preprocessor: Any
@@ -72,6 +76,7 @@ class Task(keras.Model, abc.ABC):
         self.config, self.preprocessor = config, preprocessor
         self.decoding = decoding or self.decoding_type()
         self.origin = None
+        self.new_weights: tuple[str, ...] = ()
         self._updates: list[LowRank] = []  # none or one: Keras lets go of what leaves a list
         self._loaded_as = types.SimpleNamespace(name=None, overrides={})  # a dict would be tracked
         self.network = self.build_network(config, policy)
@@ -93,6 +98,19 @@ class Task(keras.Model, abc.ABC):
     @abc.abstractmethod
     def open_preprocessor(config: Any, asset: Callable[[str], bytes]) -> Any:
         """The preprocessor of a config; `asset` gives the content of a file by its name."""
+
+    @classmethod
+    def new_head(
+        cls, old: Described, changes: Mapping[str, Any], asset: Callable[[str], bytes]
+    ) -> Described:
+        """What a checkpoint describes with another head, for changes that `heads` names.
+
+        Raises
+        ------
+        InputError
+            For a change that cannot be made.
+        """
+        return old
 
     def assets(self) -> dict[str, bytes]:
         """The files that a checkpoint holds besides, by their names."""
@@ -136,37 +154,66 @@ class Task(keras.Model, abc.ABC):
         InputError
             For an override that the family does not allow.
         """
-        where = str(opened.folder / CONFIG)
-        parts = opened.config
-        config = read_config(cls.config_type, parts.network, f"{where}, network")
         if adapter is not None:
             adapter.check_base(opened)
         overrides = {**(adapter.config.overrides if adapter else {}), **(overrides or {})}
-        config = choose_overrides(config, overrides, cls.changeable)
-        shapes = cls.weight_shapes(config)
-        if sum(math.prod(shape) for shape in shapes.values()) > _MAX_PARAMETERS:
-            raise ConfigError(f"{where} describes a network of over {_MAX_PARAMETERS:,} parameters")
-        chosen = read_config(
-            cls.preprocessor_config_type, parts.preprocessor, f"{where}, preprocessor"
+        described, stored = cls._describe(opened, overrides)
+        shapes = cls.weight_shapes(described.network)
+        preprocessor = cls.open_preprocessor(
+            described.preprocessor,
+            lambda name: described.assets.get(name) or opened.asset(name).read_bytes(),
         )
-        decoding = read_config(cls.decoding_type, parts.decoder, f"{where}, decoder")
-        preprocessor = cls.open_preprocessor(chosen, lambda name: opened.asset(name).read_bytes())
-        values = opened.read_weights(shapes) if weights else None
+        decoding = read_config(
+            cls.decoding_type, opened.config.decoder, f"{opened.folder / CONFIG}, decoder"
+        )
+        values = opened.read_weights(stored) if weights else None
         updates = adapter.read_weights(shapes) if adapter else {}
-        if adapter and values and merge_adapter:
+        task = cls(described.network, preprocessor, decoding, dtype)
+        fields = dataclasses.asdict(described.network)
+        task._loaded_as.overrides = {n: fields.get(n, value) for n, value in overrides.items()}
+        if values is None:
+            return task
+        values = described.renewed(values, task.weights_by_path())
+        if adapter and merge_adapter:
             values = adapter.merged(values, updates)
-        task = cls(config, preprocessor, decoding, dtype)
-        if values is not None:
-            task.assign_weights(values)
-            task.origin = opened
-        task._loaded_as.overrides = overrides
-        if adapter and not merge_adapter:
-            c, variables = adapter.config, task.weights_by_path()
-            for path in c.whole:
-                variables[path].assign(updates[path])
-            task.enable_lora(c.rank, c.alpha, c.targets, c.whole)
-            task._low_rank("load").assign_factors(updates)
+        task.assign_weights(values)
+        task.origin = opened
+        if adapter is None:
+            task.new_weights = described.new_weights
+        elif not merge_adapter:
+            task._put_on(adapter, updates)
+        if task.new_weights or described.dropped:
+            _LOGGER.warning(_news(opened, described, len(values)))
         return task
+
+    @classmethod
+    def _describe(
+        cls, opened: Checkpoint, overrides: Mapping[str, Any]
+    ) -> tuple[Described, dict[str, tuple[int, ...]]]:
+        """What to build for a checkpoint with some changes, and the shapes of its own weights."""
+        where = str(opened.folder / CONFIG)
+        network = read_config(cls.config_type, opened.config.network, f"{where}, network")
+        changes = {name: overrides[name] for name in cls.heads if name in overrides}
+        others = {name: value for name, value in overrides.items() if name not in changes}
+        changed = choose_overrides(network, others, cls.changeable, cls.heads)
+        stored = cls.weight_shapes(network)
+        if sum(math.prod(shape) for shape in stored.values()) > _MAX_PARAMETERS:
+            raise ConfigError(f"{where} describes a network of over {_MAX_PARAMETERS:,} parameters")
+        preprocessor = read_config(
+            cls.preprocessor_config_type, opened.config.preprocessor, f"{where}, preprocessor"
+        )
+        described = Described(changed, preprocessor)
+        if changes:
+            described = cls.new_head(described, changes, lambda n: opened.asset(n).read_bytes())
+        return described, stored
+
+    def _put_on(self, adapter: Adapter, updates: Mapping[str, np.ndarray]) -> None:
+        """Go on with an adapter's low-rank updates."""
+        c, variables = adapter.config, self.weights_by_path()
+        for path in c.whole:
+            variables[path].assign(updates[path])
+        self.enable_lora(c.rank, c.alpha, c.targets, c.whole)
+        self._low_rank("load").assign_factors(updates)
 
     def saved_parts(self) -> dict[str, Any]:
         """`network`, `preprocessor`, `decoder` (dicts) and `assets` of a checkpoint."""
@@ -332,7 +379,7 @@ class Task(keras.Model, abc.ABC):
             all input and recurrent kernels of recurrent layers and the kernels of dense ones.
             Embeddings are updated where they are named.
         whole : iterable of str
-            Parts or patterns of weights that train in full besides.
+            Parts or patterns of weights that train in full besides; those of a new head always do.
 
         Raises
         ------
@@ -354,7 +401,7 @@ class Task(keras.Model, abc.ABC):
         weights = self.weights_by_path()
         able = {path: weight for path, weight in weights.items() if _can_train(weight)}
         besides = [whole] if isinstance(whole, str) else whole
-        in_full = choose_weights(able, self.parts, besides)
+        in_full = choose_weights(able, self.parts, [*besides, *self.new_weights])
         shapes = {path: tuple(able[path].shape) for path in able if path not in set(in_full)}
         chosen = choose_kernels(shapes, self.parts, targets)
         frozen = self._frozen()
@@ -700,8 +747,28 @@ def batches_by_length(lengths: list[int], batch_size: int, at_once: int) -> Iter
         yield rows
 
 
-def choose_overrides(config: Any, overrides: Mapping[str, Any], allowed: tuple[str, ...]) -> Any:
-    """A network's config with the changes that `rnnzoo.load` was asked for.
+def _news(opened: Checkpoint, head: Described, count: int) -> str:
+    """What a person has to know of a new head."""
+    new = head.new_weights
+    parts = []
+    if new:
+        parts.append(
+            f"{', '.join(new)} {'has' if len(new) == 1 else 'have'} new rows, which fit() has to "
+            f"train; the other {count - len(new)} weights are loaded"
+        )
+    if head.dropped:
+        parts.append(f"left out, as it does not fit: {', '.join(head.dropped)}")
+    return f"{opened.folder.name} with a new head: {'; '.join(parts)}"
+
+
+def choose_overrides(
+    config: Any,
+    overrides: Mapping[str, Any],
+    allowed: tuple[str, ...],
+    besides: tuple[str, ...] = (),
+) -> Any:
+    """A network's config with the changes that `rnnzoo.load` was asked for; `besides` names what
+    else a model can be loaded with.
 
     Raises
     ------
@@ -712,7 +779,7 @@ def choose_overrides(config: Any, overrides: Mapping[str, Any], allowed: tuple[s
         if name not in allowed:
             raise InputError(
                 f"this model cannot be loaded with another {name!r}; what can be changed: "
-                f"{', '.join(allowed)}"
+                f"{', '.join((*besides, *allowed))}"
             )
     return choose_options(config, overrides)
 

@@ -80,6 +80,7 @@ class SpeechRecognizer(CTCTask):
         "frequency_masks",
         "frequency_mask_bands",
     )
+    symbols = "recognizer/symbols"
     parts: ClassVar[Parts] = {
         "encoder": ("recognizer/conv_*", "recognizer/dense_*", *_RECURRENT, "recognizer/row_conv*"),
         "convolutions": ("recognizer/conv_*",),

@@ -222,6 +222,7 @@ class InkReader(CTCTask):
     preprocessor_config_type = ReaderPreprocessorConfig
     decoding_type = DecodingOptions
     changeable = ("dropout",)
+    symbols = "reader/symbols"
     parts: ClassVar[Parts] = {
         "encoder": ("reader/conv/*", "reader/lstm_*"),
         "convolution": ("reader/conv/*",),
