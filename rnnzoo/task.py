@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-import itertools
 import logging
 import math
 import os
@@ -24,6 +23,7 @@ from rnnzoo.config import choose_options, read_config
 from rnnzoo.errors import CheckpointError, ConfigError, InputError, WeightsError
 from rnnzoo.head import Described
 from rnnzoo.lora import LowRank, check_rank, choose_kernels
+from rnnzoo.pairs import Peeked, RawBatches, is_raw, peeked, plain
 from rnnzoo.parts import Parts, choose_weights
 
 _MAX_PARAMETERS = 2**30
@@ -555,10 +555,14 @@ class Task(keras.Model, abc.ABC):
 
         Parameters
         ----------
-        x, y : sequences of raw inputs and raw targets of one length; or `x` a `tf.data.Dataset`
-            or list of (input, target) pairs; or anything `keras.Model.fit` takes, as tensors.
+        x, y : sequences of raw inputs and raw targets of one length; or `x` a list, a generator or
+            a `tf.data.Dataset` of (input, target) pairs, or of triples with a weight; or anything
+            `keras.Model.fit` takes, as tensors
+            A generator or dataset of pairs is read whole; one without an end goes with
+            `steps_per_epoch` and is read as training goes, in its own order.
         **kwargs
-            As of `keras.Model.fit`; `validation_data` takes raw pairs too.
+            As of `keras.Model.fit`. `validation_data` takes raw pairs too, `sample_weight` a weight
+            for each.
 
         Returns
         -------
@@ -567,7 +571,14 @@ class Task(keras.Model, abc.ABC):
         Raises
         ------
         InputError
-            If inputs and targets differ in number, or are empty.
+            If inputs, targets and weights differ in number, or are empty; for a pair that cannot
+            be trained on.
+
+        Notes
+        -----
+        The order of raw pairs depends on the epoch's number alone, and files that Keras writes
+        hold the state of the random numbers too: a training that was stopped goes on to the same
+        numbers, by `keras.callbacks.BackupAndRestore` or by `initial_epoch`.
 
         Examples
         --------
@@ -580,28 +591,42 @@ class Task(keras.Model, abc.ABC):
         if not getattr(self, "compiled", False):
             self.compile()
         batch_size = kwargs.pop("batch_size", None) or 32
-        shuffle = kwargs.pop("shuffle", True)
-        if self._is_raw(x):
+        batches = RawBatches(self, batch_size, kwargs.pop("shuffle", True))
+        checked = RawBatches(self, kwargs.get("validation_batch_size") or batch_size)
+        x = peeked(x)
+        if is_raw(x):
             if kwargs.get("validation_split"):
                 raise InputError(
                     "validation_split is for tensors: give raw pairs as validation_data=(x, y)"
                 )
-            x, y = self._raw_batches(x, y, batch_size, shuffle), None
-            shuffle = False
-        validation = kwargs.get("validation_data")
-        if isinstance(validation, tuple) and len(validation) == 2 and self._is_raw(validation[0]):
-            kwargs["validation_data"] = self._raw_batches(*validation, batch_size, False)
-        elif self._is_raw(validation):
-            kwargs["validation_data"] = self._raw_batches(validation, None, batch_size, False)
-        history = super().fit(
-            x, y, batch_size=None if y is None else batch_size, shuffle=shuffle, **kwargs
-        )
+            weight = kwargs.pop("sample_weight", None)
+            if y is None and weight is None and kwargs.get("steps_per_epoch") and _is_endless(x):
+                x = batches.stream(x)
+            else:
+                x, y = batches.of(x, y, weight), None
+            kwargs["callbacks"] = _with(kwargs.get("callbacks"), batches)
+        else:
+            kwargs["shuffle"] = batches.shuffle
+        validation = peeked(kwargs.get("validation_data"))
+        if isinstance(validation, tuple) and 2 <= len(validation) <= 3 and is_raw(validation[0]):
+            validation = checked.of(*validation)
+        elif is_raw(validation):
+            validation = checked.of(validation)
+        kwargs |= {"validation_data": validation, "batch_size": None if y is None else batch_size}
+        try:
+            history = super().fit(x, y, **kwargs)
+        except tf.errors.OpError:
+            raised = batches.error or checked.error
+            if raised is None:
+                raise
+            raise raised from None
         if self.lora is not None:  # an optimizer with averaged weights sets them at the end
             self.lora.update_kernels()
         return history
 
     def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
-        """Loss and metrics on raw pairs, or on tensors as `keras.Model.evaluate` takes them.
+        """Loss and metrics on raw pairs as `fit` takes them, or on tensors as
+        `keras.Model.evaluate` does.
 
         Examples
         --------
@@ -612,42 +637,27 @@ class Task(keras.Model, abc.ABC):
         """
         if not getattr(self, "compiled", False):
             self.compile()
-        if self._is_raw(x):
-            x, y = self._raw_batches(x, y, kwargs.pop("batch_size", None) or 32, False), None
+        x = peeked(x)
+        if is_raw(x):
+            batches = RawBatches(self, kwargs.pop("batch_size", None) or 32)
+            x, y = batches.of(x, y, kwargs.pop("sample_weight", None)), None
         return super().evaluate(x, y, **kwargs)
 
-    @staticmethod
-    def _is_raw(x: Any) -> bool:
-        if isinstance(x, tf.data.Dataset):
-            spec = x.element_spec
-            return isinstance(spec, tuple) and getattr(spec[0], "dtype", None) == tf.string
-        if isinstance(x, np.ndarray):
-            return x.dtype.kind in "OSU"
-        if tf.is_tensor(x):
-            return x.dtype == tf.string
-        return isinstance(x, (str, list, tuple)) and not any(tf.is_tensor(part) for part in x)
+    def _random_states(self) -> list[Any]:
+        """The states of the network's random numbers, which Keras does not save by itself."""
+        weights = {id(weight) for weight in self.weights}
+        return [variable for variable in self.variables if id(variable) not in weights]
 
-    def _raw_batches(self, x: Any, y: Any, batch_size: int, shuffle: bool) -> tf.data.Dataset:
-        """Raw pairs as padded batches, in a new order each epoch."""
-        pairs, epochs = raw_pairs(x, y), itertools.count()
-        self.check_pairs(pairs)
+    def save_own_variables(self, store: Any) -> None:
+        """Put what Keras' files hold besides the layers' weights into `store`."""
+        for number, state in enumerate(self._random_states()):
+            store[f"random_state_{number}"] = np.asarray(state)
 
-        def batch(rows: Any) -> tuple[Any, Any, Any]:
-            inputs, targets = zip(*(pairs[row] for row in rows), strict=True)
-            return self.training_batch(list(inputs), list(targets))
-
-        def epoch() -> Iterator[tuple[Any, Any, Any]]:
-            order = np.arange(len(pairs))
-            if shuffle:
-                np.random.default_rng(next(epochs)).shuffle(order)
-            for begin in range(0, len(pairs), batch_size):
-                yield batch(order[begin : begin + batch_size])
-
-        signature = tf.nest.map_structure(
-            lambda array: tf.TensorSpec([None] * array.ndim, array.dtype), batch([0])
-        )
-        dataset = tf.data.Dataset.from_generator(epoch, output_signature=signature)
-        return dataset.apply(tf.data.experimental.assert_cardinality(-(-len(pairs) // batch_size)))
+    def load_own_variables(self, store: Any) -> None:
+        """Take from `store` what `save_own_variables` put there; files of before have nothing."""
+        for number, state in enumerate(self._random_states()):
+            if (name := f"random_state_{number}") in store.keys():  # noqa: SIM118
+                state.assign(np.asarray(store[name]))
 
     def compile(self, optimizer: Any = None, **kwargs: Any) -> None:
         """As `keras.Model.compile`; by default Adam at 3e-4 with clipped gradients, and the
@@ -705,6 +715,23 @@ class Task(keras.Model, abc.ABC):
     def export(self, filepath: Path, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.export`, of `network`: tensors in, tensors out."""
         return self.network.export(filepath, *args, **kwargs)
+
+
+def _is_endless(x: Any) -> bool:
+    """Whether pairs come from what may have no end."""
+    if isinstance(x, tf.data.Dataset):
+        return bool(x.cardinality() == tf.data.INFINITE_CARDINALITY)
+    return isinstance(x, Peeked)
+
+
+def _with(callbacks: Any, another: keras.callbacks.Callback) -> Any:
+    """Callbacks as `keras.Model.fit` takes them, and another one in front."""
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        callbacks.append(another)
+        return callbacks
+    if callbacks is None or isinstance(callbacks, keras.callbacks.Callback):
+        callbacks = [] if callbacks is None else [callbacks]
+    return [another, *callbacks]
 
 
 def _can_train(weight: Any) -> bool:
@@ -784,57 +811,6 @@ def choose_overrides(
     return choose_options(config, overrides)
 
 
-def _plain(value: Any) -> Any:
-    value = value.numpy() if hasattr(value, "numpy") else value
-    if not isinstance(value, bytes):
-        return value
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"expected UTF-8 text, got the bytes {value!r:.60}: {error}") from error
-
-
-def _pair(element: Any) -> tuple[Any, Any]:
-    if not isinstance(element, (tuple, list)) or len(element) != 2:
-        raise InputError(
-            f"without y, x has to hold (input, target) pairs; found {element!r:.60}: "
-            "give the targets as y"
-        )
-    return _plain(element[0]), _plain(element[1])
-
-
-def raw_pairs(x: Any, y: Any) -> list[tuple[Any, Any]]:
-    """Inputs and targets as one list of pairs.
-
-    Raises
-    ------
-    InputError
-        If they differ in number, or there are none.
-
-    Examples
-    --------
-    >>> from rnnzoo.task import raw_pairs
-    >>> raw_pairs(["Yes.", "No."], ["Oui.", "Non."])
-    [('Yes.', 'Oui.'), ('No.', 'Non.')]
-    """
-    if isinstance(x, str) or isinstance(y, str):
-        raise InputError("inputs and targets must be lists, also of one: fit([input], [target])")
-    if y is None:
-        if isinstance(x, tf.data.Dataset) and len(x.element_spec[0].shape):
-            x = x.unbatch()
-        pairs = [_pair(element) for element in x]
-    else:
-        sources, targets = list(x), list(y)
-        if len(sources) != len(targets):
-            raise InputError(
-                f"{len(sources)} inputs and {len(targets)} targets: give one target for each input"
-            )
-        pairs = [(_plain(s), _plain(t)) for s, t in zip(sources, targets, strict=True)]
-    if not pairs:
-        raise InputError("there are no pairs of input and target: x is empty")
-    return pairs
-
-
 def raw_inputs(inputs: Any, single: type | tuple[type, ...] = str) -> tuple[list[Any], bool]:
     """Inputs of `predict` as a list, and whether there was just one.
 
@@ -857,8 +833,8 @@ def raw_inputs(inputs: Any, single: type | tuple[type, ...] = str) -> tuple[list
         return [inputs], True
     if isinstance(inputs, np.ndarray) and inputs.dtype.kind in "SUO":
         if inputs.ndim == 0:
-            return [_plain(inputs.item())], True
-        return [_plain(value) for value in inputs.ravel().tolist()], False
+            return [plain(inputs.item())], True
+        return [plain(value) for value in inputs.ravel().tolist()], False
     if tf.is_tensor(inputs) and inputs.dtype == tf.string:
         return raw_inputs(inputs.numpy() if inputs.shape.rank else np.array(inputs.numpy()))
     if isinstance(inputs, tf.data.Dataset):
@@ -870,10 +846,10 @@ def raw_inputs(inputs: Any, single: type | tuple[type, ...] = str) -> tuple[list
                     "expected a tf.data.Dataset of strings, or of tuples that begin with one; "
                     f"its elements are {inputs.element_spec}"
                 )
-            rows += [_plain(v) for v in np.ravel(value.numpy())]
+            rows += [plain(v) for v in np.ravel(value.numpy())]
         return rows, False
     if isinstance(inputs, Iterable) and not isinstance(inputs, Mapping):
-        return [_plain(value) for value in inputs], False
+        return [plain(value) for value in inputs], False
     raise InputError(
         f"expected one input, a list of them or a tf.data.Dataset; got {type(inputs).__name__}"
     )
