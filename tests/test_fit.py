@@ -54,7 +54,11 @@ def test_every_container_of_pairs_trains_alike(vocabulary):
     assert found[0] == pytest.approx(model.evaluate(*kept, verbose=0), rel=1e-5)
     for validation in ((SOURCES, TARGETS, weights), triples, weighted, iter(triples)):
         history = model.fit(
-            iter(pairs), validation_data=validation, validation_batch_size=3, verbose=0
+            iter(pairs),
+            batch_size=2,
+            validation_data=validation,
+            validation_batch_size=4,
+            verbose=0,
         )
         assert history.history["val_loss"] == pytest.approx(found[:1], rel=1e-5)
 
