@@ -166,6 +166,7 @@ class Task(Tunable, abc.ABC):
         task._loaded_as.overrides = {n: fields.get(n, value) for n, value in overrides.items()}
         if values is None:
             return task
+        task._loaded_as.changed = tuple(described.rows)
         values = described.renewed(values, task.weights_by_path())
         if adapter and merge_adapter:
             values = adapter.merged(values, updates)

@@ -47,7 +47,8 @@ class Tunable(keras.Model):
         self.origin = None
         self.new_weights: tuple[str, ...] = ()
         self._updates: list[LowRank] = []  # none or one: Keras lets go of what leaves a list
-        self._loaded_as = types.SimpleNamespace(name=None, overrides={})  # a dict would be tracked
+        # a namespace, as Keras would track a dict: the base's name, and how it was changed
+        self._loaded_as = types.SimpleNamespace(name=None, overrides={}, changed=())
 
     def weights_by_path(self) -> dict[str, Any]:
         """The network's variables by their paths, the names in a checkpoint."""
@@ -168,7 +169,7 @@ class Tunable(keras.Model):
         weights = self.weights_by_path()
         able = {path: weight for path, weight in weights.items() if _can_train(weight)}
         besides = [whole] if isinstance(whole, str) else whole
-        in_full = choose_weights(able, self.parts, [*besides, *self.new_weights])
+        in_full = choose_weights(able, self.parts, [*besides, *self._loaded_as.changed])
         shapes = {path: tuple(able[path].shape) for path in able if path not in set(in_full)}
         chosen = choose_kernels(shapes, self.parts, targets)
         frozen = self._frozen()

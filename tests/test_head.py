@@ -114,6 +114,13 @@ def test_an_alphabet_keeps_the_rows_of_the_characters_it_shares(tmp_path, caplog
     reordered = rnnzoo.load(tmp_path / "base", alphabet="ba ")
     assert reordered.new_weights == ()
     np.testing.assert_array_equal(values(reordered)[kernel], old[:, [0, 3, 2, 1]])
+    shorter = rnnzoo.load(tmp_path / "base", alphabet="ba")  # nothing is new, but it differs
+    shorter.enable_lora(rank=1)
+    assert shorter.lora.whole == tuned.new_weights
+    shorter.save_adapter(tmp_path / "adapter")
+    again = rnnzoo.load(tmp_path / "base", adapter=tmp_path / "adapter")
+    assert again.preprocessor.config.alphabet == "ba"
+    same_but(values(shorter), values(again), [])
     same = rnnzoo.load(tmp_path / "base", alphabet=" ab")
     assert same.preprocessor.language_model is not None
     for wrong in ("", "aa", 3, ["a", "b"]):
