@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -244,11 +244,11 @@ def is_checkpoint_folder(folder: Path) -> bool:
     )
 
 
-def open_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint:
-    """Verify a checkpoint folder and read its config.
+def open_folder(folder: str | os.PathLike[str]) -> tuple[Path, dict[str, FileRecord], Any]:
+    """Where a verified folder is, its files, and what its `config.json` holds.
 
-    If a save was stopped between its two last moves, the old checkpoint is opened where it was
-    put aside.
+    If a save was stopped between its two last moves, the old folder is opened where it was put
+    aside.
 
     Raises
     ------
@@ -267,6 +267,23 @@ def open_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint:
     raw, _ = _read_json(folder / CONFIG)
     if isinstance(raw, dict):
         _check_version(raw.get("format_version"), folder / CONFIG)
+    return folder, files, raw
+
+
+def open_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint:
+    """Verify a checkpoint folder and read its config, as `open_folder`.
+
+    Raises
+    ------
+    CheckpointError
+        Or one of its kinds, if the folder is not whole.
+    """
+    folder, files, raw = open_folder(folder)
+    if isinstance(raw, dict) and "adapter" in raw:
+        raise CheckpointError(
+            f"{folder} is an adapter, which has no network of its own: "
+            f"rnnzoo.load({raw.get('base') or 'its base'!r}, adapter={str(folder)!r})"
+        )
     return Checkpoint(folder, read_config(Config, raw, str(folder / CONFIG)), files)
 
 
@@ -321,6 +338,27 @@ def save_checkpoint(
     return _write_folder(Path(folder), contents, card)
 
 
+def save_described(
+    folder: Path,
+    config: Mapping[str, Any],
+    stored: Mapping[str, np.ndarray],
+    opening: Callable[[Path], Any],
+) -> Any:
+    """Write a folder of stored weights and another kind of `config.json` than a checkpoint's, whole
+    or not at all; `opening` reads and verifies it.
+
+    Raises
+    ------
+    CheckpointError
+        If the place holds something else, or cannot be written.
+    """
+    contents = {
+        CONFIG: (json.dumps(config, indent=1) + "\n").encode(),
+        WEIGHTS: _safetensors(stored),
+    }
+    return _write_folder(folder, contents, opening=opening)
+
+
 def replace_card(folder: Path, card: str) -> Checkpoint:
     """Give a checkpoint folder another model card of ours, whole or not at all.
 
@@ -343,7 +381,12 @@ def _safetensors(stored: Mapping[str, np.ndarray]) -> bytes:
     return safetensors.numpy.save({n: np.ascontiguousarray(stored[n]) for n in sorted(stored)})
 
 
-def _write_folder(folder: Path, contents: Mapping[str, bytes], card: CardFile | None) -> Checkpoint:
+def _write_folder(
+    folder: Path,
+    contents: Mapping[str, bytes],
+    card: CardFile | None = None,
+    opening: Callable[[Path], Any] = open_checkpoint,
+) -> Any:
     building: Path | None = None
     try:
         folder = folder.resolve()
@@ -361,7 +404,7 @@ def _write_folder(folder: Path, contents: Mapping[str, bytes], card: CardFile | 
             _write_synced(building / CARD, card.content)
         files = {name: _record_of(content) for name, content in contents.items()}
         _write_synced(building / FILES, _canonical(files))
-        open_checkpoint(building)
+        opening(building)
         for name in kept:
             if (building / name).exists():
                 raise CheckpointError(f"{folder / name} is not the checkpoint's own: move it first")
@@ -375,7 +418,7 @@ def _write_folder(folder: Path, contents: Mapping[str, bytes], card: CardFile | 
     finally:
         if building is not None:
             shutil.rmtree(building, ignore_errors=True)
-    return open_checkpoint(folder)
+    return opening(folder)
 
 
 def _kept_files(folder: Path) -> list[str]:

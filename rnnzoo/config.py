@@ -15,8 +15,8 @@ from rnnzoo.errors import ConfigError, InputError
 
 def check_types(config: Any) -> None:
     """Compare a config's values with its annotations: `int`, `float`, `bool`, `str`, tuples of
-    `int` or `str`, and dicts of tuples of `str`. NumPy's numbers are taken as Python's, lists (as
-    JSON has them) as tuples.
+    `int` or `str`, dicts of tuples of `str`, and dicts of anything. NumPy's numbers are taken as
+    Python's, lists (as JSON has them) as tuples.
 
     Raises
     ------
@@ -48,6 +48,7 @@ def check_types(config: Any) -> None:
             "dict[str, tuple[str, ...]]": isinstance(value, dict)
             and _are_texts(tuple(value))
             and all(map(_are_texts, value.values())),
+            "dict[str, Any]": isinstance(value, dict) and _are_texts(tuple(value)),
         }
         if not any(fits.get(kind, False) for kind in kinds):
             words = {
@@ -57,6 +58,7 @@ def check_types(config: Any) -> None:
                 "tuple[int, ...]": "a list of whole numbers",
                 "tuple[str, ...]": "a list of texts",
                 "dict[str, tuple[str, ...]]": "a list of texts for each name",
+                "dict[str, Any]": "an object",
             }
             expected = " or ".join(words.get(kind, "a text") for kind in kinds if kind != "None")
             raise ValueError(f"{field.name} must be {expected}, got {value!r:.40}")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnzoo import hub
+from rnnzoo.adapter import Adapter, open_adapter
 from rnnzoo.card import Card
 from rnnzoo.checkpoint import Checkpoint, is_checkpoint_folder, open_checkpoint
 from rnnzoo.errors import CheckpointError, ConfigError, InputError, UnknownModelError
@@ -243,6 +244,8 @@ def load(
     revision: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     local_files_only: bool = False,
+    adapter: str | os.PathLike[str] | None = None,
+    merge_adapter: bool = True,
     **overrides: Any,
 ) -> Task:
     """Load a model, ready to `predict`.
@@ -263,8 +266,18 @@ def load(
         Hugging Face's cache by default.
     local_files_only : bool
         Never ask the hub.
+    adapter : str or path, optional
+        Low-rank updates of this model, as `Task.save_adapter` writes them: a folder, or
+        `hf://organisation/name[@revision]`. They are loaded if these are the weights that they
+        were trained on.
+    merge_adapter : bool
+        True makes the adapter part of the kernels; False keeps its updates, to train on.
     **overrides
-        Changes to the network that its family allows, such as `dropout=0.3`.
+        Changes to the network that its family allows, such as `dropout=0.3`; or a new head, all
+        else being kept: other `locations` (a list of names) for a localizer, another `alphabet`
+        (a text) for what writes or reads characters, `new_pieces` (a list of texts) for a
+        translator. The weights that are new then are told on standard error, and stand in the
+        model's `new_weights`: train them with `fit`.
 
     Returns
     -------
@@ -276,7 +289,8 @@ def load(
     UnknownModelError
         For an unknown name, with the nearest ones.
     CheckpointError
-        If the checkpoint is broken; see `rnnzoo.errors` for its kinds.
+        If the checkpoint or the adapter is broken, or the adapter belongs to another base; see
+        `rnnzoo.errors` for its kinds.
     DownloadError
         If it cannot be fetched.
     InputError
@@ -301,7 +315,39 @@ def load(
     if dtype not in precision.POLICIES:
         precision.resolve(dtype)
     opened = locate(name, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
-    return family_class(opened.config.family).from_checkpoint(opened, dtype, weights, overrides)
+    task_class = family_class(opened.config.family)
+    if adapter is None:
+        task = task_class.from_checkpoint(opened, dtype, weights, overrides)
+    else:
+        if not weights:
+            raise InputError("an adapter goes with its base's weights: load it with weights=True")
+        found = _locate_adapter(adapter, cache_dir, local_files_only)
+        task = task_class.from_checkpoint(opened, dtype, weights, overrides, found, merge_adapter)
+    task._loaded_as.name = None if isinstance(name, os.PathLike) else _address(name, revision)
+    return task
+
+
+def _locate_adapter(
+    adapter: str | os.PathLike[str], cache_dir: str | os.PathLike[str] | None, offline: bool
+) -> Adapter:
+    """The verified adapter in a folder or at a hub address; fetched if need be."""
+    if not isinstance(adapter, (str, os.PathLike)) or not os.fspath(adapter):
+        raise InputError(f"expected an adapter's folder or hf://...; got {adapter!r:.60}")
+    if not os.fspath(adapter).startswith("hf://"):
+        return open_adapter(adapter)
+    record = hub.parse_uri(os.fspath(adapter))
+    return open_adapter(hub.fetch_repository(record, cache_dir, offline))
+
+
+def _address(name: str, revision: str | None) -> str | None:
+    """By what name another installation knows a model; None for a folder."""
+    if name.startswith("hf://"):
+        record = hub.parse_uri(name, revision)
+        return f"hf://{record.repo_id}@{record.revision}"
+    entry = entries().get(name)
+    if isinstance(entry, Registered):
+        return entry.checkpoint if entry.checkpoint.startswith("hf://") else None
+    return name if entry is not None else None
 
 
 def _load_keras_file(path: str) -> Task:

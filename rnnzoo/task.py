@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-import itertools
+import logging
 import math
 import os
 import pathlib
 import tempfile
+import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -17,27 +18,33 @@ import numpy as np
 import tensorflow as tf
 
 from rnnzoo import checkpoint, hub, precision
+from rnnzoo.adapter import Adapter
 from rnnzoo.card import card_of
 from rnnzoo.checkpoint import CONFIG, Checkpoint
 from rnnzoo.config import choose_options, read_config
 from rnnzoo.errors import CheckpointError, ConfigError, InputError, WeightsError
+from rnnzoo.head import Described
+from rnnzoo.pairs import Peeked, RawBatches, is_raw, peeked, plain
+from rnnzoo.tuning import Tunable
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo
 
 _MAX_PARAMETERS = 2**30
+_LOGGER = logging.getLogger("rnnzoo")
 Path = str | os.PathLike[str]
 
 
-class Task(keras.Model, abc.ABC):
+class Task(Tunable, abc.ABC):
     """A network with the way in and the way out: raw input to result.
 
     A `keras.Model`: `summary`, `compile`, callbacks and `.keras` files work on it as usual.
     `network` is the plain functional model, `preprocessor` turns raw input into its tensors,
     `decoding` holds the defaults of the options that `predict` takes. `raw_kind` tells the command
-    line what to read: "lines" of text, or "proteins"; `changeable` names the fields of the
-    network's config that `rnnzoo.load` may change; `origin` is the checkpoint whose weights it was
-    loaded with.
+    line what to read: "lines" of text, or "proteins". What `rnnzoo.load` may change is named by
+    `changeable`, fields of the network's config, and by `heads`; a new head's weights are
+    `new_weights`. `parts` has the patterns of the weights of each part that `freeze` knows.
+    `origin` is the checkpoint whose weights it was loaded with.
 
     Examples
     --------
@@ -52,6 +59,7 @@ class Task(keras.Model, abc.ABC):
     preprocessor_config_type: ClassVar[type]
     decoding_type: ClassVar[type]
     changeable: ClassVar[tuple[str, ...]] = ()
+    heads: ClassVar[tuple[str, ...]] = ()
     config: Any
     network: keras.Model
     preprocessor: Any
@@ -91,6 +99,19 @@ class Task(keras.Model, abc.ABC):
     def open_preprocessor(config: Any, asset: Callable[[str], bytes]) -> Any:
         """The preprocessor of a config; `asset` gives the content of a file by its name."""
 
+    @classmethod
+    def new_head(
+        cls, old: Described, changes: Mapping[str, Any], asset: Callable[[str], bytes]
+    ) -> Described:
+        """What a checkpoint describes with another head, for changes that `heads` names.
+
+        Raises
+        ------
+        InputError
+            For a change that cannot be made.
+        """
+        return old
+
     def assets(self) -> dict[str, bytes]:
         """The files that a checkpoint holds besides, by their names."""
         return {}
@@ -118,36 +139,74 @@ class Task(keras.Model, abc.ABC):
         dtype: str = "auto",
         weights: bool = True,
         overrides: Mapping[str, Any] | None = None,
+        adapter: Adapter | None = None,
+        merge_adapter: bool = True,
     ) -> Self:
-        """The task that a verified checkpoint folder describes.
+        """The task that a verified checkpoint folder describes, with an adapter if one is given.
 
         Everything is checked before the network is built.
 
         Raises
         ------
         CheckpointError
-            Or one of its kinds, if config, files and weights do not fit each other.
+            Or one of its kinds, if config, files and weights do not fit each other, or the adapter
+            belongs to another base.
         InputError
             For an override that the family does not allow.
         """
-        where = str(opened.folder / CONFIG)
-        parts = opened.config
-        config = read_config(cls.config_type, parts.network, f"{where}, network")
-        config = choose_overrides(config, overrides or {}, cls.changeable)
-        shapes = cls.weight_shapes(config)
-        if sum(math.prod(shape) for shape in shapes.values()) > _MAX_PARAMETERS:
-            raise ConfigError(f"{where} describes a network of over {_MAX_PARAMETERS:,} parameters")
-        chosen = read_config(
-            cls.preprocessor_config_type, parts.preprocessor, f"{where}, preprocessor"
+        if adapter is not None:
+            adapter.check_base(opened)
+        overrides = {**(adapter.config.overrides if adapter else {}), **(overrides or {})}
+        described, stored = cls._describe(opened, overrides)
+        shapes = cls.weight_shapes(described.network)
+        preprocessor = cls.open_preprocessor(
+            described.preprocessor,
+            lambda name: described.assets.get(name) or opened.asset(name).read_bytes(),
         )
-        decoding = read_config(cls.decoding_type, parts.decoder, f"{where}, decoder")
-        preprocessor = cls.open_preprocessor(chosen, lambda name: opened.asset(name).read_bytes())
-        values = opened.read_weights(shapes) if weights else None
-        task = cls(config, preprocessor, decoding, dtype)
-        if values is not None:
-            task.assign_weights(values)
-            task.origin = opened
+        decoding = read_config(
+            cls.decoding_type, opened.config.decoder, f"{opened.folder / CONFIG}, decoder"
+        )
+        values = opened.read_weights(stored) if weights else None
+        updates = adapter.read_weights(shapes) if adapter else {}
+        task = cls(described.network, preprocessor, decoding, dtype)
+        fields = dataclasses.asdict(described.network)
+        task._loaded_as.overrides = {n: fields.get(n, value) for n, value in overrides.items()}
+        if values is None:
+            return task
+        task._loaded_as.changed = tuple(described.rows)
+        values = described.renewed(values, task.weights_by_path())
+        if adapter and merge_adapter:
+            values = adapter.merged(values, updates)
+        task.assign_weights(values)
+        task.origin = opened
+        if adapter is None:
+            task.new_weights = described.new_weights
+        elif not merge_adapter:
+            task._put_on(adapter, updates)
+        if task.new_weights or described.dropped:
+            _LOGGER.warning(_news(opened, described, len(values)))
         return task
+
+    @classmethod
+    def _describe(
+        cls, opened: Checkpoint, overrides: Mapping[str, Any]
+    ) -> tuple[Described, dict[str, tuple[int, ...]]]:
+        """What to build for a checkpoint with some changes, and the shapes of its own weights."""
+        where = str(opened.folder / CONFIG)
+        network = read_config(cls.config_type, opened.config.network, f"{where}, network")
+        changes = {name: overrides[name] for name in cls.heads if name in overrides}
+        others = {name: value for name, value in overrides.items() if name not in changes}
+        changed = choose_overrides(network, others, cls.changeable, cls.heads)
+        stored = cls.weight_shapes(network)
+        if sum(math.prod(shape) for shape in stored.values()) > _MAX_PARAMETERS:
+            raise ConfigError(f"{where} describes a network of over {_MAX_PARAMETERS:,} parameters")
+        preprocessor = read_config(
+            cls.preprocessor_config_type, opened.config.preprocessor, f"{where}, preprocessor"
+        )
+        described = Described(changed, preprocessor)
+        if changes:
+            described = cls.new_head(described, changes, lambda n: opened.asset(n).read_bytes())
+        return described, stored
 
     def saved_parts(self) -> dict[str, Any]:
         """`network`, `preprocessor`, `decoder` (dicts) and `assets` of a checkpoint."""
@@ -162,7 +221,15 @@ class Task(keras.Model, abc.ABC):
         """What a `.keras` file holds besides the weights."""
         parts = self.saved_parts()
         assets = {name: content.hex() for name, content in parts["assets"].items()}
-        return {**parts, "assets": assets, "policy": self.dtype_policy.name, "name": self.name}
+        names = ("rank", "alpha", "targets", "whole")
+        return {
+            **parts,
+            "assets": assets,
+            "policy": self.dtype_policy.name,
+            "name": self.name,
+            "frozen": self._frozen(),
+            "lora": self.lora and {name: getattr(self.lora, name) for name in names},
+        }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
@@ -171,19 +238,20 @@ class Task(keras.Model, abc.ABC):
         preprocessor = cls.open_preprocessor(
             chosen, lambda name: bytes.fromhex(config["assets"][name])
         )
-        return cls(
+        task = cls(
             cls.config_type(**config["network"]),
             preprocessor,
             cls.decoding_type(**config["decoder"]),
             config["policy"],
             name=config["name"],
         )
+        for name in config.get("frozen", ()):
+            task.weights_by_path()[name].trainable = False
+        if config.get("lora"):
+            task.enable_lora(**config["lora"])
+        return task
 
     # --- weights ---------------------------------------------------------------------------
-
-    def weights_by_path(self) -> dict[str, Any]:
-        """The network's variables by their paths, the names in a checkpoint."""
-        return {weight.path: weight for weight in self.network.weights}
 
     def assign_weights(self, values: Mapping[str, np.ndarray]) -> None:
         """Set every weight of the network.
@@ -216,10 +284,14 @@ class Task(keras.Model, abc.ABC):
 
         Parameters
         ----------
-        x, y : sequences of raw inputs and raw targets of one length; or `x` a `tf.data.Dataset`
-            or list of (input, target) pairs; or anything `keras.Model.fit` takes, as tensors.
+        x, y : sequences of raw inputs and raw targets of one length; or `x` a list, a generator or
+            a `tf.data.Dataset` of (input, target) pairs, or of triples with a weight; or anything
+            `keras.Model.fit` takes, as tensors
+            A generator or dataset of pairs is read whole; one without an end goes with
+            `steps_per_epoch` and is read as training goes, in its own order.
         **kwargs
-            As of `keras.Model.fit`; `validation_data` takes raw pairs too.
+            As of `keras.Model.fit`. `validation_data` takes raw pairs too, `sample_weight` a weight
+            for each.
 
         Returns
         -------
@@ -228,7 +300,14 @@ class Task(keras.Model, abc.ABC):
         Raises
         ------
         InputError
-            If inputs and targets differ in number, or are empty.
+            If inputs, targets and weights differ in number, or are empty; for a pair that cannot
+            be trained on.
+
+        Notes
+        -----
+        The order of raw pairs depends on the epoch's number alone, and files that Keras writes
+        hold the state of the random numbers too: a training that was stopped goes on to the same
+        numbers, by `keras.callbacks.BackupAndRestore` or by `initial_epoch`.
 
         Examples
         --------
@@ -241,25 +320,42 @@ class Task(keras.Model, abc.ABC):
         if not getattr(self, "compiled", False):
             self.compile()
         batch_size = kwargs.pop("batch_size", None) or 32
-        shuffle = kwargs.pop("shuffle", True)
-        if self._is_raw(x):
+        batches = RawBatches(self, batch_size, kwargs.get("shuffle", True))
+        checked = RawBatches(self, kwargs.get("validation_batch_size") or batch_size)
+        x = peeked(x)
+        if is_raw(x):
             if kwargs.get("validation_split"):
                 raise InputError(
                     "validation_split is for tensors: give raw pairs as validation_data=(x, y)"
                 )
-            x, y = self._raw_batches(x, y, batch_size, shuffle), None
-            shuffle = False
-        validation = kwargs.get("validation_data")
-        if isinstance(validation, tuple) and len(validation) == 2 and self._is_raw(validation[0]):
-            kwargs["validation_data"] = self._raw_batches(*validation, batch_size, False)
-        elif self._is_raw(validation):
-            kwargs["validation_data"] = self._raw_batches(validation, None, batch_size, False)
-        return super().fit(
-            x, y, batch_size=None if y is None else batch_size, shuffle=shuffle, **kwargs
-        )
+            weight = kwargs.pop("sample_weight", None)
+            if y is None and weight is None and kwargs.get("steps_per_epoch") and _is_endless(x):
+                x = batches.stream(x)
+            else:
+                x, y = batches.of(x, y, weight), None
+            kwargs |= {"shuffle": False, "callbacks": _with(kwargs.get("callbacks"), batches)}
+        elif isinstance(x, (tf.data.Dataset, Iterator)):
+            kwargs.setdefault("shuffle", False)  # Keras warns that it does not shuffle these
+        validation = peeked(kwargs.get("validation_data"))
+        if isinstance(validation, tuple) and 2 <= len(validation) <= 3 and is_raw(validation[0]):
+            validation = checked.of(*validation)
+        elif is_raw(validation):
+            validation = checked.of(validation)
+        kwargs |= {"validation_data": validation, "batch_size": None if y is None else batch_size}
+        try:
+            history = super().fit(x, y, **kwargs)
+        except tf.errors.OpError:
+            raised = batches.error or checked.error
+            if raised is None:
+                raise
+            raise raised from None
+        if self.lora is not None:  # an optimizer with averaged weights sets them at the end
+            self.lora.update_kernels()
+        return history
 
     def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
-        """Loss and metrics on raw pairs, or on tensors as `keras.Model.evaluate` takes them.
+        """Loss and metrics on raw pairs as `fit` takes them, or on tensors as
+        `keras.Model.evaluate` does.
 
         Examples
         --------
@@ -270,48 +366,34 @@ class Task(keras.Model, abc.ABC):
         """
         if not getattr(self, "compiled", False):
             self.compile()
-        if self._is_raw(x):
-            x, y = self._raw_batches(x, y, kwargs.pop("batch_size", None) or 32, False), None
+        x = peeked(x)
+        if is_raw(x):
+            batches = RawBatches(self, kwargs.pop("batch_size", None) or 32)
+            x, y = batches.of(x, y, kwargs.pop("sample_weight", None)), None
         return super().evaluate(x, y, **kwargs)
 
-    @staticmethod
-    def _is_raw(x: Any) -> bool:
-        if isinstance(x, tf.data.Dataset):
-            spec = x.element_spec
-            return isinstance(spec, tuple) and getattr(spec[0], "dtype", None) == tf.string
-        if isinstance(x, np.ndarray):
-            return x.dtype.kind in "OSU"
-        if tf.is_tensor(x):
-            return x.dtype == tf.string
-        return isinstance(x, (str, list, tuple)) and not any(tf.is_tensor(part) for part in x)
+    def _random_states(self) -> list[Any]:
+        """The states of the network's random numbers, which Keras does not save by itself."""
+        weights = {id(weight) for weight in self.weights}
+        return [variable for variable in self.variables if id(variable) not in weights]
 
-    def _raw_batches(self, x: Any, y: Any, batch_size: int, shuffle: bool) -> tf.data.Dataset:
-        """Raw pairs as padded batches, in a new order each epoch."""
-        pairs, epochs = raw_pairs(x, y), itertools.count()
-        self.check_pairs(pairs)
+    def save_own_variables(self, store: Any) -> None:
+        """Put what Keras' files hold besides the layers' weights into `store`."""
+        for number, state in enumerate(self._random_states()):
+            store[f"random_state_{number}"] = np.asarray(state)
 
-        def batch(rows: Any) -> tuple[Any, Any, Any]:
-            inputs, targets = zip(*(pairs[row] for row in rows), strict=True)
-            return self.training_batch(list(inputs), list(targets))
-
-        def epoch() -> Iterator[tuple[Any, Any, Any]]:
-            order = np.arange(len(pairs))
-            if shuffle:
-                np.random.default_rng(next(epochs)).shuffle(order)
-            for begin in range(0, len(pairs), batch_size):
-                yield batch(order[begin : begin + batch_size])
-
-        signature = tf.nest.map_structure(
-            lambda array: tf.TensorSpec([None] * array.ndim, array.dtype), batch([0])
-        )
-        dataset = tf.data.Dataset.from_generator(epoch, output_signature=signature)
-        return dataset.apply(tf.data.experimental.assert_cardinality(-(-len(pairs) // batch_size)))
+    def load_own_variables(self, store: Any) -> None:
+        """Take from `store` what `save_own_variables` put there; files of before have nothing."""
+        for number, state in enumerate(self._random_states()):
+            if (name := f"random_state_{number}") in store.keys():  # noqa: SIM118
+                state.assign(np.asarray(store[name]))
 
     def compile(self, optimizer: Any = None, **kwargs: Any) -> None:
         """As `keras.Model.compile`; by default Adam at 3e-4 with clipped gradients, and the
         network's own loss."""
         optimizer = optimizer or keras.optimizers.Adam(3e-4, global_clipnorm=1.0)
         super().compile(optimizer=optimizer, **kwargs)
+        self._compiled_with = types.SimpleNamespace(**kwargs)  # as a dict, Keras would track it
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compile again as a `.keras` file says, its optimizer's state still to be loaded."""
@@ -440,6 +522,23 @@ class Task(keras.Model, abc.ABC):
         return self.network.export(filepath, *args, **kwargs)
 
 
+def _is_endless(x: Any) -> bool:
+    """Whether pairs come from what may have no end."""
+    if isinstance(x, tf.data.Dataset):
+        return bool(x.cardinality() == tf.data.INFINITE_CARDINALITY)
+    return isinstance(x, Peeked)
+
+
+def _with(callbacks: Any, another: keras.callbacks.Callback) -> Any:
+    """Callbacks as `keras.Model.fit` takes them, and another one in front."""
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        callbacks.append(another)
+        return callbacks
+    if callbacks is None or isinstance(callbacks, keras.callbacks.Callback):
+        callbacks = [] if callbacks is None else [callbacks]
+    return [another, *callbacks]
+
+
 def check_batch_size(batch_size: Any, default: int) -> int:
     """A batch size, the family's own where none was named.
 
@@ -475,8 +574,28 @@ def batches_by_length(lengths: list[int], batch_size: int, at_once: int) -> Iter
         yield rows
 
 
-def choose_overrides(config: Any, overrides: Mapping[str, Any], allowed: tuple[str, ...]) -> Any:
-    """A network's config with the changes that `rnnzoo.load` was asked for.
+def _news(opened: Checkpoint, head: Described, count: int) -> str:
+    """What a person has to know of a new head."""
+    new = head.new_weights
+    parts = []
+    if new:
+        parts.append(
+            f"{', '.join(new)} {'has' if len(new) == 1 else 'have'} new rows, which fit() has to "
+            f"train; the other {count - len(new)} weights are loaded"
+        )
+    if head.dropped:
+        parts.append(f"left out, as it does not fit: {', '.join(head.dropped)}")
+    return f"{opened.folder.name} with a new head: {'; '.join(parts)}"
+
+
+def choose_overrides(
+    config: Any,
+    overrides: Mapping[str, Any],
+    allowed: tuple[str, ...],
+    besides: tuple[str, ...] = (),
+) -> Any:
+    """A network's config with the changes that `rnnzoo.load` was asked for; `besides` names what
+    else a model can be loaded with.
 
     Raises
     ------
@@ -487,60 +606,9 @@ def choose_overrides(config: Any, overrides: Mapping[str, Any], allowed: tuple[s
         if name not in allowed:
             raise InputError(
                 f"this model cannot be loaded with another {name!r}; what can be changed: "
-                f"{', '.join(allowed)}"
+                f"{', '.join((*besides, *allowed))}"
             )
     return choose_options(config, overrides)
-
-
-def _plain(value: Any) -> Any:
-    value = value.numpy() if hasattr(value, "numpy") else value
-    if not isinstance(value, bytes):
-        return value
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"expected UTF-8 text, got the bytes {value!r:.60}: {error}") from error
-
-
-def _pair(element: Any) -> tuple[Any, Any]:
-    if not isinstance(element, (tuple, list)) or len(element) != 2:
-        raise InputError(
-            f"without y, x has to hold (input, target) pairs; found {element!r:.60}: "
-            "give the targets as y"
-        )
-    return _plain(element[0]), _plain(element[1])
-
-
-def raw_pairs(x: Any, y: Any) -> list[tuple[Any, Any]]:
-    """Inputs and targets as one list of pairs.
-
-    Raises
-    ------
-    InputError
-        If they differ in number, or there are none.
-
-    Examples
-    --------
-    >>> from rnnzoo.task import raw_pairs
-    >>> raw_pairs(["Yes.", "No."], ["Oui.", "Non."])
-    [('Yes.', 'Oui.'), ('No.', 'Non.')]
-    """
-    if isinstance(x, str) or isinstance(y, str):
-        raise InputError("inputs and targets must be lists, also of one: fit([input], [target])")
-    if y is None:
-        if isinstance(x, tf.data.Dataset) and len(x.element_spec[0].shape):
-            x = x.unbatch()
-        pairs = [_pair(element) for element in x]
-    else:
-        sources, targets = list(x), list(y)
-        if len(sources) != len(targets):
-            raise InputError(
-                f"{len(sources)} inputs and {len(targets)} targets: give one target for each input"
-            )
-        pairs = [(_plain(s), _plain(t)) for s, t in zip(sources, targets, strict=True)]
-    if not pairs:
-        raise InputError("there are no pairs of input and target: x is empty")
-    return pairs
 
 
 def raw_inputs(inputs: Any, single: type | tuple[type, ...] = str) -> tuple[list[Any], bool]:
@@ -565,8 +633,8 @@ def raw_inputs(inputs: Any, single: type | tuple[type, ...] = str) -> tuple[list
         return [inputs], True
     if isinstance(inputs, np.ndarray) and inputs.dtype.kind in "SUO":
         if inputs.ndim == 0:
-            return [_plain(inputs.item())], True
-        return [_plain(value) for value in inputs.ravel().tolist()], False
+            return [plain(inputs.item())], True
+        return [plain(value) for value in inputs.ravel().tolist()], False
     if tf.is_tensor(inputs) and inputs.dtype == tf.string:
         return raw_inputs(inputs.numpy() if inputs.shape.rank else np.array(inputs.numpy()))
     if isinstance(inputs, tf.data.Dataset):
@@ -578,10 +646,10 @@ def raw_inputs(inputs: Any, single: type | tuple[type, ...] = str) -> tuple[list
                     "expected a tf.data.Dataset of strings, or of tuples that begin with one; "
                     f"its elements are {inputs.element_spec}"
                 )
-            rows += [_plain(v) for v in np.ravel(value.numpy())]
+            rows += [plain(v) for v in np.ravel(value.numpy())]
         return rows, False
     if isinstance(inputs, Iterable) and not isinstance(inputs, Mapping):
-        return [_plain(value) for value in inputs], False
+        return [plain(value) for value in inputs], False
     raise InputError(
         f"expected one input, a list of them or a tf.data.Dataset; got {type(inputs).__name__}"
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -17,6 +17,8 @@ from rnnzoo.deeploc.network import DeepLocConfig, build_network, weight_shapes
 from rnnzoo.deeploc.preprocess import PreprocessorConfig, Protein, ProteinPreprocessor
 from rnnzoo.deeploc.result import Localization
 from rnnzoo.errors import ConfigError, InputError
+from rnnzoo.head import Described, Rows, check_names
+from rnnzoo.parts import Parts
 from rnnzoo.task import Task, batches_by_length, check_batch_size, raw_inputs
 
 _WINDOW = 512
@@ -51,6 +53,15 @@ class ProteinLocalizer(Task):
     preprocessor_config_type = PreprocessorConfig
     decoding_type = DecisionOptions
     changeable = ("dropout", "input_dropout")
+    heads = ("locations",)
+    parts: ClassVar[Parts] = {
+        "convolutions": ("member_*/conv_*", "member_*/second_conv/*"),
+        "encoder": ("member_*/conv_*", "member_*/second_conv/*", "member_*/bilstm/*"),
+        "decoder": ("member_*/decoder/*",),
+        "attention": ("member_*/decoder/attention/*",),
+        "dense": ("member_*/dense/*",),
+        "head": ("member_*/location/*", "member_*/membrane/*"),
+    }
     build_network = staticmethod(build_network)
     weight_shapes = staticmethod(weight_shapes)
 
@@ -76,6 +87,26 @@ class ProteinLocalizer(Task):
         config: PreprocessorConfig, asset: Callable[[str], bytes]
     ) -> ProteinPreprocessor:
         return ProteinPreprocessor(config)
+
+    @classmethod
+    def new_head(
+        cls, old: Described, changes: Mapping[str, Any], asset: Callable[[str], bytes]
+    ) -> Described:
+        """Other locations: the layer that tells them apart is made anew, membrane or not is
+        kept."""
+        locations = check_names("locations", changes["locations"])
+        if locations == old.preprocessor.locations:
+            return old
+        new: tuple[None, ...] = (None,) * len(locations)
+        rows = {}
+        for member in range(old.network.num_members):
+            rows[f"member_{member}/location/kernel"] = Rows(1, new)
+            rows[f"member_{member}/location/bias"] = Rows(0, new)
+        return Described(
+            choose_options(old.network, {"num_locations": len(locations)}),
+            choose_options(old.preprocessor, {"locations": locations}),
+            rows=rows,
+        )
 
     # --- training --------------------------------------------------------------------------
 

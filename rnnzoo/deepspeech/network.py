@@ -67,7 +67,7 @@ class SequenceBatchNorm(keras.layers.Layer):
 
     def call(self, x: Any, real: Any = None, training: bool = False) -> Any:
         mean, variance = self.moving_mean, self.moving_variance
-        if training:
+        if training and self.gamma.trainable:  # frozen, it stays as it is
             wide = ops.cast(x, "float32")
             axes = tuple(range(len(x.shape) - 1))
             real = ops.reshape(

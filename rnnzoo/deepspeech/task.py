@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -31,10 +31,12 @@ from rnnzoo.deepspeech.preprocess import PreprocessorConfig, SpeechPreprocessor
 from rnnzoo.deepspeech.result import Transcript
 from rnnzoo.deepspeech.stream import TranscriptStream
 from rnnzoo.errors import ConfigError, InputError
+from rnnzoo.parts import Parts
 from rnnzoo.task import batches_by_length, check_batch_size
 
 _SECONDS_AT_ONCE = 320
 _WINDOW = 64
+_RECURRENT = ("recognizer/lstm_*", "recognizer/gru_*", "recognizer/rnn_*", "recognizer/norm_*")
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
@@ -78,6 +80,15 @@ class SpeechRecognizer(CTCTask):
         "frequency_masks",
         "frequency_mask_bands",
     )
+    symbols = "recognizer/symbols"
+    parts: ClassVar[Parts] = {
+        "encoder": ("recognizer/conv_*", "recognizer/dense_*", *_RECURRENT, "recognizer/row_conv*"),
+        "convolutions": ("recognizer/conv_*",),
+        "dense": ("recognizer/dense_*",),
+        "recurrent": _RECURRENT,
+        "lookahead": ("recognizer/row_conv*",),
+        "head": ("recognizer/output_dense/*", "recognizer/symbols/*"),
+    }
     build_network = staticmethod(build_network)
     weight_shapes = staticmethod(weight_shapes)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import keras
 import numpy as np
@@ -32,6 +32,7 @@ from rnnzoo.handwriting.ink import evenly, lines_of, normalized
 from rnnzoo.handwriting.preprocess import HandwritingPreprocessor, PreprocessorConfig
 from rnnzoo.handwriting.reader_network import ReaderConfig, build_reader, reader_weight_shapes
 from rnnzoo.handwriting.result import Handwriting, InkLine
+from rnnzoo.parts import Parts
 from rnnzoo.task import batches_by_length, check_batch_size, raw_inputs
 
 _POINTS_AT_ONCE = 40_000
@@ -221,6 +222,13 @@ class InkReader(CTCTask):
     preprocessor_config_type = ReaderPreprocessorConfig
     decoding_type = DecodingOptions
     changeable = ("dropout",)
+    symbols = "reader/symbols"
+    parts: ClassVar[Parts] = {
+        "encoder": ("reader/conv/*", "reader/lstm_*"),
+        "convolution": ("reader/conv/*",),
+        "recurrent": ("reader/lstm_*",),
+        "head": ("reader/symbols/*",),
+    }
     build_network = staticmethod(build_reader)
     weight_shapes = staticmethod(reader_weight_shapes)
 

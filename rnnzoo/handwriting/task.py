@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -29,7 +29,9 @@ from rnnzoo.handwriting.preprocess import (
     write_styles,
 )
 from rnnzoo.handwriting.result import Handwriting, InkLine
+from rnnzoo.head import Described, Rows, alphabet_rows
 from rnnzoo.layers.mixture_density import log_density, log_lift, mixture_of
+from rnnzoo.parts import Parts
 from rnnzoo.task import Task, check_batch_size, raw_inputs
 
 _LEAD_POINTS = 60  # a line that has not reached its text by then is taken as it is
@@ -40,6 +42,11 @@ class PenTask(Task):
 
     config_type = HandwritingConfig
     changeable = ("dropout",)
+    parts: ClassVar[Parts] = {
+        "recurrent": ("writer/lstm_*",),
+        "window": ("writer/lstm_1/window_*", "writer/lstm_1/text_kernel"),
+        "head": ("writer/output/*",),
+    }
     config: HandwritingConfig
     build_network = staticmethod(build_network)
     weight_shapes = staticmethod(weight_shapes)
@@ -160,6 +167,7 @@ class HandwritingWriter(PenTask):
     raw_kind = "ink"
     preprocessor_config_type = PreprocessorConfig
     decoding_type = SamplingOptions
+    heads = ("alphabet",)
 
     def __init__(
         self,
@@ -184,6 +192,33 @@ class HandwritingWriter(PenTask):
     ) -> HandwritingPreprocessor:
         name = config.styles
         return HandwritingPreprocessor(config, read_styles(asset(name), name) if name else ())
+
+    @classmethod
+    def new_head(
+        cls, old: Described, changes: Mapping[str, Any], asset: Callable[[str], bytes]
+    ) -> Described:
+        """Another alphabet: characters that both have keep what the layers know of them. Styles are
+        left out, if the text of one is not of this alphabet."""
+        alphabet, c = changes["alphabet"], old.network
+        sources = alphabet_rows(old.preprocessor.alphabet, alphabet)
+        if alphabet == old.preprocessor.alphabet:
+            return old
+        rows = {"writer/lstm_1/text_kernel": Rows(0, sources)}
+        behind = range(3 + c.num_symbols, 3 + c.num_symbols + c.hidden_dim)
+        windows = (None if source is None else 3 + source for source in sources)
+        above = Rows(0, (*range(3), *windows, *behind))  # the point, the window, the layer below
+        for number in range(2, c.num_layers + 1):
+            rows[f"writer/lstm_{number}/lstm_cell/kernel"] = above
+        chosen: dict[str, Any] = {"alphabet": alphabet}
+        name = old.preprocessor.styles
+        if name and not all(set(s.text) <= set(alphabet) for s in read_styles(asset(name), name)):
+            chosen["styles"] = None
+        return Described(
+            choose_options(c, {"num_symbols": len(sources)}),
+            choose_options(old.preprocessor, chosen),
+            rows=rows,
+            dropped=("the styles",) if "styles" in chosen else (),
+        )
 
     def assets(self) -> dict[str, bytes]:
         name = self.preprocessor.config.styles

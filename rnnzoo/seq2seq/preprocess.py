@@ -235,3 +235,49 @@ class Seq2SeqPreprocessor:
     def join(pieces: Iterable[str]) -> str:
         """Text of pieces: `▁` begins a word."""
         return "".join(p for p in pieces if p != "</s>").replace("▁", " ").strip()
+
+
+def extended_vocabulary(vocabulary: bytes, pieces: Sequence[str]) -> bytes:
+    """A SentencePiece model with more pieces, behind the others, so that no number changes.
+
+    A new piece is never split, and is found wherever its text stands; one that begins with `▁`
+    only where a word begins. It has to be written as the vocabulary writes text, in its letter
+    case.
+
+    Parameters
+    ----------
+    vocabulary : bytes
+    pieces : sequence of str
+
+    Raises
+    ------
+    InputError
+        For a piece that is there already, or has white space in it.
+
+    Examples
+    --------
+    >>> import rnnzoo
+    >>> from rnnzoo.seq2seq.preprocess import Seq2SeqPreprocessor, extended_vocabulary
+    >>> old = rnnzoo.load("seq2seq-en-fr").preprocessor
+    >>> more = extended_vocabulary(old.vocabulary, ["▁paracetamol"])
+    >>> new = Seq2SeqPreprocessor(old.config, more)
+    >>> new.encode("Take paracetamol!").surfaces
+    ('▁Take', '▁paracetamol', '!', '</s>')
+    """
+    import sentencepiece.sentencepiece_model_pb2 as sentencepiece_model
+
+    messages: Any = sentencepiece_model  # made when it is imported
+    model = messages.ModelProto()
+    model.ParseFromString(vocabulary)
+    known = {piece.piece for piece in model.pieces}
+    for piece in pieces:
+        if piece in known:
+            raise InputError(f"new_pieces: {piece!r} is in the vocabulary already")
+        if piece != "".join(piece.split()) or not piece.strip("▁"):
+            raise InputError(
+                f"new_pieces: {piece!r} must be text without white space: \u2581 begins a word"
+            )
+        kind = messages.ModelProto.SentencePiece.USER_DEFINED
+        model.pieces.add(piece=piece, score=0.0, type=kind)
+    model.trainer_spec.vocab_size = len(model.pieces)
+    return model.SerializeToString()

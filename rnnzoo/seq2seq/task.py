@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -12,6 +12,8 @@ import tqdm
 
 from rnnzoo.config import choose_options
 from rnnzoo.errors import ConfigError, InputError
+from rnnzoo.head import Described, Rows, check_names
+from rnnzoo.parts import Parts
 from rnnzoo.seq2seq.decode import DecodingOptions, SequenceGenerator
 from rnnzoo.seq2seq.network import Seq2SeqConfig, build_network, weight_shapes
 from rnnzoo.seq2seq.preprocess import (
@@ -19,6 +21,7 @@ from rnnzoo.seq2seq.preprocess import (
     Encoded,
     PreprocessorConfig,
     Seq2SeqPreprocessor,
+    extended_vocabulary,
 )
 from rnnzoo.seq2seq.result import Hypothesis, Translation
 from rnnzoo.task import Task, check_batch_size, raw_inputs
@@ -64,6 +67,14 @@ class Seq2SeqTranslator(Task):
     preprocessor_config_type = PreprocessorConfig
     decoding_type = DecodingOptions
     changeable = ("dropout",)
+    heads = ("new_pieces",)
+    parts: ClassVar[Parts] = {
+        "embedding": ("source_embedding/*", "target_embedding/*"),
+        "encoder": ("encoder/*",),
+        "decoder": ("decoder/*",),
+        "attention": ("decoder/attention/*",),
+        "readout": ("decoder/readout/*",),
+    }
     build_network = staticmethod(build_network)
     weight_shapes = staticmethod(weight_shapes)
 
@@ -89,6 +100,23 @@ class Seq2SeqTranslator(Task):
         config: PreprocessorConfig, asset: Callable[[str], bytes]
     ) -> Seq2SeqPreprocessor:
         return Seq2SeqPreprocessor(config, asset(VOCABULARY))
+
+    @classmethod
+    def new_head(
+        cls, old: Described, changes: Mapping[str, Any], asset: Callable[[str], bytes]
+    ) -> Described:
+        """A larger vocabulary: `new_pieces` stand behind the others and begin as their mean, in
+        embeddings and logits."""
+        pieces = check_names("new_pieces", changes["new_pieces"])
+        size = old.network.vocab_size
+        rows = Rows(0, (*range(size), *(None for _ in pieces)), mean=True)
+        paths = [path for path in weight_shapes(old.network) if path.endswith("/embeddings")]
+        return Described(
+            choose_options(old.network, {"vocab_size": size + len(pieces)}),
+            old.preprocessor,
+            {VOCABULARY: extended_vocabulary(asset(VOCABULARY), pieces)},
+            dict.fromkeys(paths, rows),
+        )
 
     def assets(self) -> dict[str, bytes]:
         return {VOCABULARY: self.preprocessor.vocabulary}
