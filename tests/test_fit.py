@@ -137,16 +137,14 @@ def test_early_stopping_gives_the_best_weights_back(model):
     assert model.evaluate(*validation, verbose=0) == pytest.approx(min(history), rel=1e-4)
 
 
-def test_checkpoints_and_tensorboard(model, tmp_path):
+def test_checkpoints_and_logs(model, tmp_path):
     callbacks = [
         keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", "loss", save_best_only=True),
         keras.callbacks.ModelCheckpoint(tmp_path / "last.weights.h5", save_weights_only=True),
-        keras.callbacks.TensorBoard(tmp_path / "logs", write_graph=False),
         keras.callbacks.CSVLogger(tmp_path / "log.csv"),
     ]
     found = losses(model, SOURCES, TARGETS, epochs=3, callbacks=callbacks)
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 4
-    assert list((tmp_path / "logs" / "train").iterdir())
     best = rnnzoo.load(tmp_path / "best.keras")
     assert found[-1] == min(found)
     assert best.predict("the cat").score == pytest.approx(model.predict("the cat").score, abs=1e-5)
@@ -154,6 +152,16 @@ def test_checkpoints_and_tensorboard(model, tmp_path):
     again.load_weights(tmp_path / "last.weights.h5")
     for path, value in values(model).items():
         np.testing.assert_array_equal(values(again)[path], value)
+
+
+def test_tensorboard_gets_the_losses(vocabulary, tmp_path):
+    pytest.importorskip("tensorboard", reason="TensorFlow writes its summaries with it")
+    model = build("seq2seq", vocabulary)
+    model.compile(run_eagerly=True)
+    board = keras.callbacks.TensorBoard(tmp_path, write_graph=False)
+    validation = (SOURCES, TARGETS)
+    losses(model, SOURCES, TARGETS, validation_data=validation, callbacks=board)
+    assert list((tmp_path / "train").iterdir()) and list((tmp_path / "validation").iterdir())
 
 
 class _StoppedError(Exception):
