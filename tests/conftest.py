@@ -20,6 +20,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 _hub = HubServer()  # started by the first test that asks for it
 # huggingface_hub reads these when it is first imported
 os.environ["HF_ENDPOINT"] = _hub.endpoint
+os.environ["HF_HUB_ETAG_TIMEOUT"] = os.environ["HF_HUB_DOWNLOAD_TIMEOUT"] = "60"  # a busy machine
 os.environ["HF_HUB_DISABLE_XET"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
@@ -76,6 +77,7 @@ def _at_home() -> None:
 @pytest.fixture(scope="session")
 def _running_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
     _hub.start(tmp_path_factory.mktemp("hub"))
+    _hub.wait_until_it_answers()
     yield _hub
     _hub.close()
 

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,10 @@ class HubServer:
                 stdout=output,
                 stderr=output,
             )
+
+    def wait_until_it_answers(self) -> None:
+        with urllib.request.urlopen(f"{self.endpoint}/_ready", timeout=120) as answer:
+            answer.read()
 
     def stop(self) -> None:
         if self._process is not None:
@@ -386,6 +391,8 @@ def application(root: Path, endpoint: str) -> Any:
         line = f"{request.method} {request.url.path}"
         with (root / "requests.txt").open("a") as log:
             log.write(line + "\n")
+        if request.url.path == "/_ready":
+            return await Response()(scope, receive, send)
         fault = _fault(root, line)
         if fault.get("what") == "hang":
             await _forever()
@@ -458,9 +465,17 @@ async def _send_file(
     await send({"type": "http.response.body", "body": content})
 
 
+def _end_with(parent: int) -> None:
+    """End when the tests do, however they end."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(0)
+
+
 def main() -> None:
     import uvicorn
 
+    threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
     root, number, endpoint = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     config = uvicorn.Config(application(root, endpoint), log_level="warning", lifespan="off")
     uvicorn.Server(config).run(sockets=[socket.socket(fileno=number)])

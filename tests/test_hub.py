@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -190,9 +189,8 @@ def test_without_a_connection_the_cache_is_used_or_missed_at_once(repository, tm
 
         found = download("cache")
         assert (found.returncode, found.stdout.strip()) == (0, str(folder))
-        begin = time.monotonic()
         missed = download("empty")
-        assert time.monotonic() - begin < 15  # the client alone would try for 23 seconds
+        assert "Retrying" not in missed.stderr  # as the client alone does for 23 seconds
         assert missed.returncode == 3
         assert "the hub is out of reach" in missed.stderr
         flip(folder / "model.safetensors", 5000)
