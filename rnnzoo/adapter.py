@@ -22,11 +22,13 @@ from rnnzoo.checkpoint import (
     FORMAT_VERSION,
     WEIGHTS,
     Checkpoint,
+    open_checkpoint,
     open_folder,
     save_described,
 )
 from rnnzoo.config import check_types, read_config
 from rnnzoo.errors import CheckpointError, ConfigError
+from rnnzoo.manifest import FileRecord
 from rnnzoo.weights import Shapes, fingerprint, read_weights, store_weights
 
 KIND = "lora"
@@ -83,6 +85,7 @@ class Adapter:
 
     folder: Path
     config: AdapterConfig
+    files: dict[str, FileRecord]
 
     def check_base(self, base: Checkpoint) -> None:
         """Compare the base with the one that the adapter was trained on.
@@ -151,12 +154,28 @@ def open_adapter(folder: str | os.PathLike[str]) -> Adapter:
     CheckpointError
         Or one of its kinds, if the folder is not whole, or is no adapter.
     """
-    place, _, raw = open_folder(folder)
-    if not isinstance(raw, dict) or "adapter" not in raw:
+    place, files, raw = open_folder(folder)
+    if not _is_adapter(raw):
         raise CheckpointError(
             f"{place} is no adapter but a whole checkpoint: load it by itself, rnnzoo.load(folder)"
         )
-    return Adapter(place, read_config(AdapterConfig, raw, str(place / CONFIG)))
+    return Adapter(place, read_config(AdapterConfig, raw, str(place / CONFIG)), files)
+
+
+def open_either(folder: str | os.PathLike[str]) -> Adapter | Checkpoint:
+    """Verify a folder, of an adapter or of a whole checkpoint, and read its config.
+
+    Raises
+    ------
+    CheckpointError
+        Or one of its kinds, if the folder is not whole.
+    """
+    *_, raw = open_folder(folder)
+    return open_adapter(folder) if _is_adapter(raw) else open_checkpoint(folder)
+
+
+def _is_adapter(config: Any) -> bool:
+    return isinstance(config, dict) and "adapter" in config
 
 
 def save_adapter(

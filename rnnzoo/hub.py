@@ -40,12 +40,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rnnzoo.adapter import Adapter, open_either
 from rnnzoo.checkpoint import (
     CARD,
     FILES,
     WEIGHTS,
     Checkpoint,
-    open_checkpoint,
     read_card,
     read_file_list,
     verify_file,
@@ -405,8 +405,8 @@ def push_folder(
     revision: str | None = None,
     commit_message: str | None = None,
 ) -> CommitInfo:
-    """Publish a checkpoint folder as one commit, after verifying it; for the arguments see
-    `Task.push_to_hub`.
+    """Publish a checkpoint's folder, or an adapter's, as one commit, after verifying it; for the
+    arguments see `Task.push_to_hub`.
 
     What `files.json` names is sent, and the card; files that the repository's own list names and
     the new one does not are deleted in the same commit.
@@ -414,14 +414,14 @@ def push_folder(
     Raises
     ------
     CheckpointError
-        If the folder is not a whole checkpoint; nothing is sent then.
+        If the folder is not whole; nothing is sent then.
     InputError
         If there can be no such repository or branch.
     UploadError
         If the hub does not take it.
     """
     target = check_target(repo_id, revision)
-    opened = open_checkpoint(folder)
+    opened = open_either(folder)
     version = importlib.metadata.version("rnnzoo")
     message = commit_message or f"{opened.config.family}, saved by rnnzoo {version}"
     with _asking(address_of(target), token) as api:
@@ -466,7 +466,9 @@ def _make_branch(api: HfApi, target: HubRecord) -> None:
         api.create_branch(target.repo_id, branch=target.revision, exist_ok=True)
 
 
-def _changes(api: HfApi, target: HubRecord, opened: Checkpoint) -> tuple[str | None, list[Any]]:
+def _changes(
+    api: HfApi, target: HubRecord, opened: Adapter | Checkpoint
+) -> tuple[str | None, list[Any]]:
     """The head of the branch, and what makes it the checkpoint that was opened."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 

@@ -7,9 +7,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from hub_server import WRITER
 from tiny_tasks import PAIRS, build, changed, values
 
 import rnnzoo
+from rnnzoo import hub
 from rnnzoo.adapter import open_adapter
 from rnnzoo.errors import (
     CheckpointError,
@@ -343,8 +345,8 @@ def test_broken_adapters_are_named(tuned, tmp_path):
 
 def test_an_adapter_comes_from_the_hub(tuned, hub_server, tmp_path):
     folder, adapter, model = tuned
-    hub_server.repositories["me/base"] = {"main": folder, "b" * 40: folder}
-    hub_server.repositories["me/tuned"] = {"v1": adapter, "c" * 40: adapter}
+    hub_server.create("me/base").commit_folder(folder)
+    hub.push_folder(adapter, "me/tuned", token=WRITER, revision="v1")
     options = {"cache_dir": tmp_path / "cache"}
     merged = rnnzoo.load("hf://me/base", adapter="hf://me/tuned@v1", **options)
     assert merged.predict("the cat").score == pytest.approx(model.predict("the cat").score, 1e-4)

@@ -182,7 +182,7 @@ def _parser(options_of_model: str = "") -> argparse.ArgumentParser:
     _hub_options(download)
 
     push = command("push", _push, "Publish a checkpoint folder on the Hugging Face Hub.")
-    push.add_argument("folder", help="a checkpoint folder, as save() writes it")
+    push.add_argument("folder", help="a folder as save() or save_adapter() writes it")
     push.add_argument("repo_id", metavar="org/name", help="the repository; made if it is missing")
     push.add_argument("--private", action="store_true", help="make a new repository private")
     push.add_argument("--revision", help="a branch, made if it is missing (default: main)")
