@@ -2,6 +2,7 @@
 
 import doctest
 import re
+import shutil
 
 import soundfile
 from conftest import ROOT
@@ -29,6 +30,7 @@ def test_the_code_blocks_run_in_order(tmp_path, monkeypatch, hub_server):
     monkeypatch.setenv("HF_TOKEN", WRITER)
     for name, clip in RECORDINGS.items():
         soundfile.write(tmp_path / name, *soundfile.read(CLIPS / clip))
+    shutil.copy(ROOT / "tests" / "data" / "ink" / "name.inkml", tmp_path / "line.inkml")
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert blocks
     names: dict[str, object] = {}
@@ -37,6 +39,7 @@ def test_the_code_blocks_run_in_order(tmp_path, monkeypatch, hub_server):
     assert names["command"].slots == {"what": "else"}
     assert names["heard"].text == names["listener"].predict("recording.wav").text != ""
     assert names["order"].slots == {"coffeeDrink": "iced coffee", "sugarAmount": "brown sugar"}
+    assert names["reading"].text == names["reader"].predict(names["reading"].strokes).text != ""
     assert (tmp_path / "my-translator" / "files.json").exists()
     assert hub_server.repository("me/my-translator").is_private
 

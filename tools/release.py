@@ -31,7 +31,6 @@ LENGTHS = (
 )
 PICTURED = "The little boy was afraid of the big black dog."
 RECORDED = "tests/data/speech/2277-149874-0011.mp3"
-WRITTEN = ("rnnzoo", {"bias": 1.0, "seed": 0})
 TABLE_START, TABLE_END = "<!-- models: made by tools/release.py -->", "<!-- /models -->"
 
 
@@ -168,7 +167,7 @@ def update_readme(text: str) -> str:
 
 def draw_results(folder: Path) -> None:
     """The README's pictures: a sentence with its alignment, a protein with its attention, a
-    recording with its words, and the package's name as ink."""
+    recording with its words."""
     import rnnzoo
 
     folder.mkdir(exist_ok=True)
@@ -179,8 +178,6 @@ def draw_results(folder: Path) -> None:
     localization.plot().figure.savefig(folder / "localization.png", dpi=80)
     heard = rnnzoo.load("deepspeech-small").predict(ROOT / RECORDED)
     heard.plot().figure.savefig(folder / "transcript.png", dpi=80)
-    text, options = WRITTEN
-    rnnzoo.load("graves-handwriting").predict(text, **options).save(folder / "handwriting.png")
     print(f"{PICTURED} -> {translation}; {localization.name} -> {localization}; {heard}")
 
 
