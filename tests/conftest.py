@@ -27,6 +27,7 @@ os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 for _name in ("HF_HUB_OFFLINE", "HF_HUB_CACHE", "HF_TOKEN", "HF_TOKEN_PATH"):
     os.environ.pop(_name, None)
 _home = tempfile.mkdtemp()  # no cache and no token of whoever runs the tests
+os.chmod(_home, 0o755)  # a test looks into it as nobody
 atexit.register(shutil.rmtree, _home, ignore_errors=True)
 os.environ["HF_HOME"] = _home
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -99,4 +100,7 @@ def tables(name: str, runs: list[Path]) -> tuple[Any, ...]:
 
 def recipe_record(name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
     """How the weights were trained."""
-    return training_record(f"python tools/train.py {name} --data DIR", runs)
+    from rnnzoo.handwriting import ReaderConfig
+
+    record = training_record(f"python tools/train.py {name} --data DIR", runs)
+    return {**record, "network": dataclasses.asdict(ReaderConfig(**record["network"]))}
