@@ -17,28 +17,12 @@ import numpy as np
 import tensorflow as tf
 
 from rnnzoo.errors import InputError
+from rnnzoo.inputs import plain
 
 if TYPE_CHECKING:
     from rnnzoo.task import Task
 
 _RAW = (str, bytes, os.PathLike)
-
-
-def plain(value: Any) -> Any:
-    """A value out of its tensor, bytes as text.
-
-    Raises
-    ------
-    InputError
-        For bytes that are no UTF-8.
-    """
-    value = value.numpy() if hasattr(value, "numpy") else value
-    if not isinstance(value, bytes):
-        return value
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"expected UTF-8 text, got the bytes {value!r:.60}: {error}") from error
 
 
 def is_raw(x: Any) -> bool:

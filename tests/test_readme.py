@@ -30,7 +30,7 @@ def test_the_code_blocks_run_in_order(tmp_path, monkeypatch, hub_server):
     monkeypatch.setenv("HF_TOKEN", WRITER)
     for name, clip in RECORDINGS.items():
         soundfile.write(tmp_path / name, *soundfile.read(CLIPS / clip))
-    shutil.copy(ROOT / "tests" / "data" / "ink" / "name.inkml", tmp_path / "line.inkml")
+    shutil.copy(ROOT / "tests" / "data" / "ink" / "foot.inkml", tmp_path / "line.inkml")
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert blocks
     names: dict[str, object] = {}

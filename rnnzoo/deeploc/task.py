@@ -18,8 +18,9 @@ from rnnzoo.deeploc.preprocess import PreprocessorConfig, Protein, ProteinPrepro
 from rnnzoo.deeploc.result import Localization
 from rnnzoo.errors import ConfigError, InputError
 from rnnzoo.head import Described, Rows, check_names
+from rnnzoo.inputs import batches_by_length, check_batch_size, raw_inputs
 from rnnzoo.parts import Parts
-from rnnzoo.task import Task, batches_by_length, check_batch_size, raw_inputs
+from rnnzoo.task import Task
 
 _WINDOW = 512
 _RESIDUES_AT_ONCE = 2**15

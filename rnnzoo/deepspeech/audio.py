@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnnzoo.errors import InputError, MissingDependencyError
-from rnnzoo.task import raw_inputs
+from rnnzoo.inputs import raw_inputs
 
 _MAX_CHANNELS = 64
 _RATES = (1000, 768_000)

@@ -31,8 +31,8 @@ from rnnzoo.deepspeech.preprocess import PreprocessorConfig, SpeechPreprocessor
 from rnnzoo.deepspeech.result import Transcript
 from rnnzoo.deepspeech.stream import TranscriptStream
 from rnnzoo.errors import ConfigError, InputError
+from rnnzoo.inputs import batches_by_length, check_batch_size
 from rnnzoo.parts import Parts
-from rnnzoo.task import batches_by_length, check_batch_size
 
 _SECONDS_AT_ONCE = 320
 _WINDOW = 64

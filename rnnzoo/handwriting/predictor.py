@@ -15,7 +15,7 @@ from rnnzoo.handwriting.decode import NO_PRIME, InkSampler, PredictionOptions, P
 from rnnzoo.handwriting.network import HandwritingConfig
 from rnnzoo.handwriting.result import Handwriting, InkLine
 from rnnzoo.handwriting.task import PenTask, check_points, points_and_weights
-from rnnzoo.task import check_batch_size
+from rnnzoo.inputs import check_batch_size
 
 _MOST_LINES = 10_000
 

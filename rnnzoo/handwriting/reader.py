@@ -32,8 +32,8 @@ from rnnzoo.handwriting.ink import evenly, lines_of, normalized
 from rnnzoo.handwriting.preprocess import HandwritingPreprocessor, PreprocessorConfig
 from rnnzoo.handwriting.reader_network import ReaderConfig, build_reader, reader_weight_shapes
 from rnnzoo.handwriting.result import Handwriting, InkLine
+from rnnzoo.inputs import batches_by_length, check_batch_size, raw_inputs
 from rnnzoo.parts import Parts
-from rnnzoo.task import batches_by_length, check_batch_size, raw_inputs
 
 _POINTS_AT_ONCE = 40_000
 

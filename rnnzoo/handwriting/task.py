@@ -30,9 +30,10 @@ from rnnzoo.handwriting.preprocess import (
 )
 from rnnzoo.handwriting.result import Handwriting, InkLine
 from rnnzoo.head import Described, Rows, alphabet_rows
+from rnnzoo.inputs import check_batch_size, raw_inputs
 from rnnzoo.layers.mixture_density import log_density, log_lift, mixture_of
 from rnnzoo.parts import Parts
-from rnnzoo.task import Task, check_batch_size, raw_inputs
+from rnnzoo.task import Task
 
 _LEAD_POINTS = 60  # a line that has not reached its text by then is taken as it is
 

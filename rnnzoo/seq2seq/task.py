@@ -13,6 +13,7 @@ import tqdm
 from rnnzoo.config import choose_options
 from rnnzoo.errors import ConfigError, InputError
 from rnnzoo.head import Described, Rows, check_names
+from rnnzoo.inputs import check_batch_size, raw_inputs
 from rnnzoo.parts import Parts
 from rnnzoo.seq2seq.decode import DecodingOptions, SequenceGenerator
 from rnnzoo.seq2seq.network import Seq2SeqConfig, build_network, weight_shapes
@@ -24,7 +25,7 @@ from rnnzoo.seq2seq.preprocess import (
     extended_vocabulary,
 )
 from rnnzoo.seq2seq.result import Hypothesis, Translation
-from rnnzoo.task import Task, check_batch_size, raw_inputs
+from rnnzoo.task import Task
 
 _IMPOSSIBLE = -1e8  # the score of a place that no hypothesis filled
 

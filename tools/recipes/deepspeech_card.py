@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from recipes.run import learning_curve, read_run, training_record
+from recipes.run import read_run
+from recipes.run import recipe_record as recipe_record
+from recipes.run import tables as tables
 
 _CLIPS = "tests/data/speech"
 _GOLDEN_INPUTS: dict[str, tuple[tuple[Any, dict[str, Any]], ...]] = {
@@ -283,16 +285,3 @@ def task_of_runs(runs: list[Path]) -> tuple[Any, list[dict[str, Any]]]:
     paths = [weight.path for weight in recognizer.network.weights]
     recognizer.assign_weights(dict(zip(paths, weights, strict=True)))
     return recognizer, [record]
-
-
-def tables(name: str, runs: list[Path]) -> tuple[Any, ...]:
-    """How the error rates on validation fell, by greedy decoding."""
-    from rnnzoo.manifest import TableRecord
-
-    command = f"python tools/train.py {name} --data DIR"
-    return tuple(TableRecord(**learning_curve(command, run)) for run in runs)
-
-
-def recipe_record(name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """How the weights were trained."""
-    return training_record(f"python tools/train.py {name} --data DIR", runs)

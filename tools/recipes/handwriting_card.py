@@ -7,7 +7,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from recipes.run import learning_curve, read_run, training_record
+from recipes.run import read_run
+from recipes.run import recipe_record as recipe_record
+from recipes.run import tables as tables
 
 
 def a_line_of_waves() -> list[list[float]]:
@@ -131,16 +133,3 @@ def task_of_runs(runs: list[Path]) -> tuple[Any, list[dict[str, Any]]]:
     paths = [weight.path for weight in task.network.weights]
     task.assign_weights(dict(zip(paths, weights, strict=True)))
     return task, [record]
-
-
-def tables(name: str, runs: list[Path]) -> tuple[Any, ...]:
-    """How the nats on validation fell."""
-    from rnnzoo.manifest import TableRecord
-
-    command = f"python tools/train.py {name} --data DIR"
-    return tuple(TableRecord(**learning_curve(command, run)) for run in runs)
-
-
-def recipe_record(name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """How the weights were trained."""
-    return training_record(f"python tools/train.py {name} --data DIR", runs)

@@ -363,6 +363,19 @@ def training_record(command: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def tables(name: str, runs: list[Path]) -> tuple[Any, ...]:
+    """How the figures on validation went, of each run: the tables of a card."""
+    from rnnzoo.manifest import TableRecord
+
+    command = f"python tools/train.py {name} --data DIR"
+    return tuple(TableRecord(**learning_curve(command, run)) for run in runs)
+
+
+def recipe_record(name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """How the weights of an entry of one command were trained, for its card."""
+    return training_record(f"python tools/train.py {name} --data DIR", runs)
+
+
 def _in_words(record: dict[str, Any]) -> str:
     """An earlier training record as a line."""
     told = {**record["settings"], **record["network"]}
