@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 
 _hub = HubServer()  # started by the first test that asks for it
+atexit.register(_hub.close)
 # huggingface_hub reads these when it is first imported
 os.environ["HF_ENDPOINT"] = _hub.endpoint
 os.environ["HF_HUB_ETAG_TIMEOUT"] = os.environ["HF_HUB_DOWNLOAD_TIMEOUT"] = "60"  # a busy machine
