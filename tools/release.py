@@ -30,6 +30,7 @@ LENGTHS = (
     "Europarl tests together, after figure 2 of Bahdanau et al.; trained for {}):"
 )
 PICTURED = "The little boy was afraid of the big black dog."
+WRITTEN = {"inputs": "rnnzoo", "bias": 1.0, "seed": 0}
 RECORDED = "tests/data/speech/2277-149874-0011.mp3"
 TABLE_START, TABLE_END = "<!-- models: made by tools/release.py -->", "<!-- /models -->"
 
@@ -167,7 +168,7 @@ def update_readme(text: str) -> str:
 
 def draw_results(folder: Path) -> None:
     """The README's pictures: a sentence with its alignment, a protein with its attention, a
-    recording with its words."""
+    recording with its words, and the package's name by hand."""
     import rnnzoo
 
     folder.mkdir(exist_ok=True)
@@ -178,6 +179,7 @@ def draw_results(folder: Path) -> None:
     localization.plot().figure.savefig(folder / "localization.png", dpi=80)
     heard = rnnzoo.load("deepspeech-small").predict(ROOT / RECORDED)
     heard.plot().figure.savefig(folder / "transcript.png", dpi=80)
+    rnnzoo.load("graves-handwriting").predict(**WRITTEN).save(folder / "handwriting.png")
     print(f"{PICTURED} -> {translation}; {localization.name} -> {localization}; {heard}")
 
 

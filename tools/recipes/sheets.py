@@ -1,7 +1,8 @@
 """Contact sheets of a writer: `python tools/recipes/sheets.py NAME --data DIR`.
 
 Draws into tools/pictures, unsorted and unpicked: lines of the test at random as real writers wrote
-them, the same texts by the network at two biases, and a page of its styles.
+them, the same texts by the network at two biases, a page of its styles, and where the network
+expects the points of the first of the real lines (figure 10 of Graves 2013).
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ def draw(rows: list[tuple[str, Any]], path: Path) -> None:
 
 def main() -> None:
     import rnnzoo
+    from rnnzoo.handwriting import Style
+    from rnnzoo.inspect import pen_density
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name")
@@ -61,6 +64,8 @@ def main() -> None:
     ]
     for name, rows in sheets.items():
         draw(rows, options.folder / f"handwriting-{name}.png")
+    found = pen_density(task, Style(lines[0].text, lines[0].points), step=0.05)
+    found.plot().savefig(options.folder / "pen-density.png", dpi=80, bbox_inches="tight")
 
 
 if __name__ == "__main__":
