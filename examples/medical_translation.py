@@ -29,7 +29,7 @@ import sacrebleu
 
 import rnnzoo
 
-NAME = "seq2seq-en-fr"
+NAME, BLEU = "seq2seq-en-fr", sacrebleu.BLEU()
 HELD_OUT = {"Hand washing": (1700, 1859), "Coronavirus disease 2019": (2840, 3071)}  # from 0
 TRAINING_PAIRS, LONGEST_TRAINED = 1000, 25  # words of English
 TEST_PAIRS, LONGEST_TESTED = 300, 30
@@ -86,7 +86,7 @@ def some(pairs, count, longest=1000):
 def bleu(translator, pairs):
     english, french = zip(*pairs, strict=True)
     found = [result.text for result in translator.predict(list(english), verbose=0)]
-    return sacrebleu.BLEU().corpus_score(found, [list(french)]).score
+    return BLEU.corpus_score(found, [list(french)]).score
 
 
 def train(translator, pairs, epochs):
@@ -145,7 +145,7 @@ def main(argv=None):
             f"{row['way']:16}{row['trained']:16,}{row['minutes']:9.1f}{row['medical']:9.1f}"
             f"{row['everyday']:10.1f}"
         )
-    print(f"BLEU: {sacrebleu.BLEU().get_signature()}, version:{sacrebleu.__version__}")
+    print(f"BLEU: {BLEU.get_signature()}")
     before, scratch = rows[0]["medical"], rows[-1]["medical"]
     for row in rows[1:-1]:
         against = "beats" if row["medical"] > scratch else "DOES NOT beat"
