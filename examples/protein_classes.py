@@ -50,7 +50,7 @@ def whole(localizer):
 
 
 def new_head(localizer):
-    """What reads the chain stays the same to the bit; the last two layers learn."""
+    """What reads the chain stays as it is; the new head and the layer before it learn."""
     localizer.freeze("encoder", "decoder")
     compile_with(localizer, 2e-3)
 
