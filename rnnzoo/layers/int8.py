@@ -43,14 +43,16 @@ def expand_once() -> Iterator[None]:
 
     Examples
     --------
+    >>> import keras
     >>> import tensorflow as tf
-    >>> from rnnzoo.layers.int8 import expand_once
+    >>> from rnnzoo.layers.int8 import Int8Weight, expand_once
+    >>> two = Int8Weight(keras.Variable([4], dtype="int8"), keras.Variable([0.5]), "float32")
     >>> @tf.function
-    ... def double_often(x, kernel):
+    ... def doubled(x):
     ...     with expand_once():
-    ...         return tf.while_loop(lambda x: x < 9.0, lambda x: (x * kernel,), (x,))[0]
-    >>> float(double_often(1.0, 2.0))
-    16.0
+    ...         return tf.while_loop(lambda x: x[0] < 9.0, lambda x: [tf.multiply(x, two)], [x])
+    >>> [x.numpy().tolist() for x in doubled(tf.constant([1.0]))]
+    [[16.0]]
     """
     outer = _once.get()
     if outer is not None and outer.is_here():
