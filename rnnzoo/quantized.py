@@ -51,7 +51,7 @@ class Quantizable(keras.Model):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        vars(self).pop("quantize", None)  # Keras puts its own checks around it, in each object
+        self.__dict__.pop("quantize", None)  # Keras puts its own checks around it, in each object
         self.origin = None
         self._scheme: str | None = None
 

@@ -229,7 +229,8 @@ def test_an_exported_network_is_in_int8_too(tmp_path):
     model.export(tmp_path / "exported", verbose=False)
     inputs, *_ = model.training_batch(*PAIRS["deeploc"])
     exported = tf.saved_model.load(tmp_path / "exported")
-    assert {variable.dtype for variable in exported.variables} == {tf.int8, tf.float32}
+    small = [variable for variable in exported.variables if variable.dtype == tf.int8]
+    assert len(small) == len(integers(model)) // 2
     expected = model.network(inputs, training=False)["location"]
     np.testing.assert_allclose(exported.serve(inputs)["location"], expected, atol=1e-6)
 
