@@ -135,7 +135,8 @@ def keep_in_int8(network: keras.Model, values: Mapping[str, tuple[np.ndarray, np
     >>> import keras
     >>> import numpy as np
     >>> from rnnzoo.layers.int8 import keep_in_int8
-    >>> network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="dense")])
+    >>> inputs = keras.Input((2,))
+    >>> network = keras.Model(inputs, keras.layers.Dense(1, name="dense")(inputs))
     >>> keep_in_int8(network, {"dense/kernel": (np.int8([[3], [4]]), np.float32([[0.5]]))})
     >>> [(weight.path, weight.dtype) for weight in network.weights]
     [('dense/bias', 'float32'), ('dense/kernel', 'int8'), ('dense/kernel.scale', 'float32')]
