@@ -221,7 +221,7 @@ def card_of(task: Task, name: str, address: str, storage: str) -> CardFile:
         name=name,
         address=address,
         family=task.family,
-        parameters=task.network.count_params(),
+        parameters=sum(value.size for value in task.weight_values().values()),
         storage=storage,
         trained=_trained(getattr(task, "history", None)),
         base=entry,
@@ -232,15 +232,14 @@ def card_of(task: Task, name: str, address: str, storage: str) -> CardFile:
 
 def _is_as_loaded(task: Task) -> bool:
     """Whether the weights still have the values that their checkpoint holds."""
-    weights = task.weights_by_path()
-    shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
+    weights = task.weight_values()
+    shapes = {name: weight.shape for name, weight in weights.items()}
     try:
         loaded = task.origin.read_weights(shapes) if task.origin is not None else None
     except CheckpointError:  # the folder has gone, or holds other weights by now
         return False
     return loaded is not None and all(
-        np.array_equal(loaded[name], np.asarray(weight, np.float32))
-        for name, weight in weights.items()
+        np.array_equal(loaded[name], weight) for name, weight in weights.items()
     )
 
 

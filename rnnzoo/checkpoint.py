@@ -32,7 +32,15 @@ from rnnzoo.errors import (
     UnsafePathError,
 )
 from rnnzoo.manifest import FileRecord, check_relative_path, read_record
-from rnnzoo.weights import RESTORE, Shapes, fingerprint, read_weights, store_weights
+from rnnzoo.weights import (
+    RESTORE,
+    Integers,
+    Shapes,
+    fingerprint,
+    read_stored,
+    read_weights,
+    store_weights,
+)
 
 FORMAT_VERSION = 1
 CONFIG, WEIGHTS, FILES, CARD = "config.json", "model.safetensors", "files.json", "README.md"
@@ -84,6 +92,10 @@ class Checkpoint:
     def read_weights(self, expected: Shapes) -> dict[str, np.ndarray]:
         """The weights in float32 by name, after checking them against `expected` shapes."""
         return read_weights(self.asset(WEIGHTS), expected, self.config.fingerprint)
+
+    def read_stored(self, expected: Shapes) -> dict[str, np.ndarray]:
+        """The weights as they are stored, by name, int8 with scales; checked alike."""
+        return read_stored(self.asset(WEIGHTS), expected, self.config.fingerprint)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -304,20 +316,22 @@ def save_checkpoint(
     weights: Mapping[str, np.ndarray],
     assets: Mapping[str, bytes] | None = None,
     storage: str = "float32",
+    integers: Integers | None = None,
     card: CardFile | None = None,
 ) -> Checkpoint:
     """Write a checkpoint folder, whole or not at all.
 
     An older checkpoint at the place stays readable until the new one is complete and verified;
     files there that the old checkpoint did not list are kept, and so is a card that a person
-    wrote. A folder that holds other things and no checkpoint is not touched.
+    wrote. A folder that holds other things and no checkpoint is not touched. `integers` has what
+    `storage` "int8" takes as it is, of weights that are known to be such.
 
     Raises
     ------
     CheckpointError
         If the place holds something else, or cannot be written.
     """
-    stored = store_weights(weights, storage)
+    stored = store_weights(weights, storage, integers)
     config = Config(
         FORMAT_VERSION,
         family,

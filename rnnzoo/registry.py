@@ -246,6 +246,7 @@ def load(
     local_files_only: bool = False,
     adapter: str | os.PathLike[str] | None = None,
     merge_adapter: bool = True,
+    quantize: str | None = None,
     **overrides: Any,
 ) -> Task:
     """Load a model, ready to `predict`.
@@ -254,7 +255,7 @@ def load(
     ----------
     name : str or path
         A registered name, a checkpoint folder, `hf://organisation/name[@revision]`, or a `.keras`
-        file that a model was saved to, which takes no other argument.
+        file that a model was saved to, which takes no other argument but `quantize`.
     dtype : str
         "auto" (float32 on a CPU, mixed float16 on a GPU with tensor cores), or a Keras dtype
         policy such as "mixed_bfloat16".
@@ -272,6 +273,9 @@ def load(
         were trained on.
     merge_adapter : bool
         True makes the adapter part of the kernels; False keeps its updates, to train on.
+    quantize : "int8", optional
+        Keep kernels and embeddings as int8 with a scale for each output channel, in a quarter of
+        the memory and for use alone: see `Task.quantize`.
     **overrides
         Changes to the network that its family allows, such as `dropout=0.3`; or a new head, all
         else being kept: other `locations` (a list of names) for a localizer, another `alphabet`
@@ -311,18 +315,22 @@ def load(
             f"rnnzoo runs on Keras' TensorFlow backend; KERAS_BACKEND is {backend!r}: unset it"
         )
     if isinstance(name, (str, os.PathLike)) and os.fspath(name).endswith(".keras"):
-        return _load_keras_file(os.fspath(name))
+        task = _load_keras_file(os.fspath(name))
+        if quantize is not None:
+            task.quantize(quantize)
+        return task
     if dtype not in precision.POLICIES:
         precision.resolve(dtype)
     opened = locate(name, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
     task_class = family_class(opened.config.family)
-    if adapter is None:
-        task = task_class.from_checkpoint(opened, dtype, weights, overrides)
-    else:
+    found = None
+    if adapter is not None:
         if not weights:
             raise InputError("an adapter goes with its base's weights: load it with weights=True")
         found = _locate_adapter(adapter, cache_dir, local_files_only)
-        task = task_class.from_checkpoint(opened, dtype, weights, overrides, found, merge_adapter)
+    task = task_class.from_checkpoint(
+        opened, dtype, weights, overrides, found, merge_adapter, quantize
+    )
     task._loaded_as.name = None if isinstance(name, os.PathLike) else _address(name, revision)
     return task
 

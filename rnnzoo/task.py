@@ -25,6 +25,7 @@ from rnnzoo.config import choose_options, read_config
 from rnnzoo.errors import CheckpointError, ConfigError, InputError, WeightsError
 from rnnzoo.head import Described
 from rnnzoo.pairs import Peeked, RawBatches, is_raw, peeked
+from rnnzoo.quantized import check_scheme
 from rnnzoo.tuning import Tunable
 
 if TYPE_CHECKING:
@@ -78,8 +79,8 @@ class Task(Tunable, abc.ABC):
         super().__init__(dtype=policy, **kwargs)
         self.config, self.preprocessor = config, preprocessor
         self.decoding = decoding or self.decoding_type()
-        self.origin = None
         self.network = self.build_network(config, policy)
+        self._forget_graphs()
         self.built = True
 
     # --- what a family says of itself ------------------------------------------------------
@@ -130,6 +131,12 @@ class Task(Tunable, abc.ABC):
     def training_batch(self, inputs: list[Any], targets: list[Any]) -> tuple[Any, Any, Any]:
         """Network inputs, labels and label weights of raw pairs."""
 
+    def _forget_graphs(self) -> None:
+        """Let go of compiled graphs, those of `predict` among them; a family that keeps some by
+        another name lets go of these too."""
+        super()._forget_graphs()
+        self._compiled: Any = None
+
     # --- checkpoints -----------------------------------------------------------------------
 
     @classmethod
@@ -141,8 +148,10 @@ class Task(Tunable, abc.ABC):
         overrides: Mapping[str, Any] | None = None,
         adapter: Adapter | None = None,
         merge_adapter: bool = True,
+        quantize: str | None = None,
     ) -> Self:
-        """The task that a verified checkpoint folder describes, with an adapter if one is given.
+        """The task that a verified checkpoint folder describes, with an adapter if one is given,
+        its weights kept as `quantize` says.
 
         Everything is checked before the network is built.
 
@@ -152,12 +161,24 @@ class Task(Tunable, abc.ABC):
             Or one of its kinds, if config, files and weights do not fit each other, or the adapter
             belongs to another base.
         InputError
-            For an override that the family does not allow.
+            For an override that the family does not allow, and what cannot be quantized.
         """
+        if quantize is not None:
+            check_scheme(quantize)
+            if not weights or (adapter is not None and not merge_adapter):
+                raise InputError(
+                    "quantized weights are for use alone: quantize goes with weights=True and "
+                    "merge_adapter=True"
+                )
         if adapter is not None:
             adapter.check_base(opened)
         overrides = {**(adapter.config.overrides if adapter else {}), **(overrides or {})}
         described, stored = cls._describe(opened, overrides)
+        if quantize is not None and adapter is None and described.new_weights:
+            raise InputError(
+                f"{', '.join(described.new_weights)} would begin with new rows, which fit() has to "
+                "train: load without quantize, train, and quantize() then"
+            )
         shapes = cls.weight_shapes(described.network)
         preprocessor = cls.open_preprocessor(
             described.preprocessor,
@@ -185,6 +206,8 @@ class Task(Tunable, abc.ABC):
             task._put_on(adapter, updates)
         if task.new_weights or described.dropped:
             _LOGGER.warning(_news(opened, described, len(values)))
+        if quantize is not None:
+            task.quantize(quantize)
         return task
 
     @classmethod
@@ -260,7 +283,10 @@ class Task(Tunable, abc.ABC):
         ------
         WeightsError
             If a weight is missing, unknown or of another shape; none is set then.
+        InputError
+            For a quantized model.
         """
+        self._check_float("set weights")
         variables = self.weights_by_path()
         if set(values) != set(variables):
             odd = sorted(set(values) ^ set(variables))
@@ -301,7 +327,7 @@ class Task(Tunable, abc.ABC):
         ------
         InputError
             If inputs, targets and weights differ in number, or are empty; for a pair that cannot
-            be trained on.
+            be trained on; for a quantized model.
 
         Notes
         -----
@@ -317,6 +343,7 @@ class Task(Tunable, abc.ABC):
         >>> sorted(history.history)
         ['loss']
         """
+        self._check_float("train")
         if not getattr(self, "compiled", False):
             self.compile()
         batch_size = kwargs.pop("batch_size", None) or 32
@@ -378,12 +405,26 @@ class Task(Tunable, abc.ABC):
         return [variable for variable in self.variables if id(variable) not in weights]
 
     def save_own_variables(self, store: Any) -> None:
-        """Put what Keras' files hold besides the layers' weights into `store`."""
+        """Put what Keras' files hold besides the layers' weights into `store`.
+
+        Raises
+        ------
+        InputError
+            For a quantized model, whose files are folders.
+        """
+        self._check_float("write one of Keras' files")
         for number, state in enumerate(self._random_states()):
             store[f"random_state_{number}"] = np.asarray(state)
 
     def load_own_variables(self, store: Any) -> None:
-        """Take from `store` what `save_own_variables` put there; files of before have nothing."""
+        """Take from `store` what `save_own_variables` put there; files of before have nothing.
+
+        Raises
+        ------
+        InputError
+            For a quantized model, whose files are folders.
+        """
+        self._check_float("read one of Keras' files")
         for number, state in enumerate(self._random_states()):
             if (name := f"random_state_{number}") in store.keys():  # noqa: SIM118
                 state.assign(np.asarray(store[name]))
@@ -401,7 +442,7 @@ class Task(Tunable, abc.ABC):
         self.optimizer.build(self.trainable_variables)
 
     def save(
-        self, filepath: Path, overwrite: bool = True, storage: str = "float32", **kwargs: Any
+        self, filepath: Path, overwrite: bool = True, storage: str | None = None, **kwargs: Any
     ) -> None:
         """Write a checkpoint folder that `rnnzoo.load` reads; a path ending in `.keras` is
         written as Keras does.
@@ -417,11 +458,15 @@ class Task(Tunable, abc.ABC):
             False refuses to replace anything.
         storage : "float32", "float16" or "int8"
             How the weights are stored. The two smaller ones round them: measure before you ship.
+            By default float32, and int8 for a quantized model, whose integers are stored as they
+            are.
 
         Raises
         ------
         CheckpointError
             If the folder holds something else or cannot be written; nothing is changed then.
+        InputError
+            For a quantized model and one of Keras' files.
 
         Examples
         --------
@@ -433,6 +478,7 @@ class Task(Tunable, abc.ABC):
         ...     again = rnnzoo.load(f"{folder}/mine")
         """
         if str(filepath).endswith((".keras", ".h5", ".hdf5")):
+            self._check_float("write one of Keras' files")
             super().save(filepath, overwrite=overwrite, **kwargs)
             return
         if kwargs:
@@ -442,14 +488,17 @@ class Task(Tunable, abc.ABC):
         name = pathlib.Path(filepath).resolve().name
         self._save_folder(pathlib.Path(filepath), name, name, storage)
 
-    def _save_folder(self, folder: pathlib.Path, name: str, address: str, storage: str) -> None:
+    def _save_folder(
+        self, folder: pathlib.Path, name: str, address: str, storage: str | None
+    ) -> None:
         """Write a checkpoint folder with a card of that name, loaded from that address."""
-        weights = {path: np.asarray(v, np.float32) for path, v in self.weights_by_path().items()}
+        storage = storage or self.quantization or "float32"
         checkpoint.save_checkpoint(
             folder,
             family=self.family,
-            weights=weights,
+            weights=self.weight_values(),
             storage=storage,
+            integers=self._integers(),
             card=card_of(self, name, address, storage),
             **self.saved_parts(),
         )
@@ -462,7 +511,7 @@ class Task(Tunable, abc.ABC):
         token: str | None = None,
         revision: str | None = None,
         commit_message: str | None = None,
-        storage: str = "float32",
+        storage: str | None = None,
     ) -> CommitInfo:
         """Publish the model on the Hugging Face Hub, whole or not at all: one commit holds every
         file.
@@ -482,7 +531,7 @@ class Task(Tunable, abc.ABC):
             A branch, made if it is missing; "main" by default.
         commit_message : str, optional
         storage : "float32", "float16" or "int8"
-            How the weights are stored. The two smaller ones round them: measure before you ship.
+            How the weights are stored, as by `save`.
 
         Returns
         -------

@@ -17,11 +17,12 @@ from rnnzoo.config import read_config
 from rnnzoo.errors import InputError
 from rnnzoo.lora import LowRank, check_rank, choose_kernels
 from rnnzoo.parts import Parts, choose_weights
+from rnnzoo.quantized import Quantizable
 
 Path = str | os.PathLike[str]
 
 
-class Tunable(keras.Model):
+class Tunable(Quantizable):
     """A model whose `network` can be tuned in part; `rnnzoo.Task` is one.
 
     `parts` has the patterns of the weights of each part that `freeze` knows, `new_weights` the
@@ -36,23 +37,14 @@ class Tunable(keras.Model):
     """
 
     family: ClassVar[str]
-    config_type: ClassVar[type]
     parts: ClassVar[Parts] = {}
-    network: keras.Model
-    origin: Checkpoint | None
-    weight_shapes: Any
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.origin = None
         self.new_weights: tuple[str, ...] = ()
         self._updates: list[LowRank] = []  # none or one: Keras lets go of what leaves a list
         # a namespace, as Keras would track a dict: the base's name, and how it was changed
         self._loaded_as = types.SimpleNamespace(name=None, overrides={}, changed=())
-
-    def weights_by_path(self) -> dict[str, Any]:
-        """The network's variables by their paths, the names in a checkpoint."""
-        return {weight.path: weight for weight in self.network.weights}
 
     def freeze(self, *parts: str) -> None:
         """Keep parts of the network as they are in training.
@@ -71,7 +63,7 @@ class Tunable(keras.Model):
         Raises
         ------
         InputError
-            For what is no part and matches no weight; lists the parts.
+            For what is no part and matches no weight, listing the parts; for a quantized model.
 
         Examples
         --------
@@ -100,6 +92,7 @@ class Tunable(keras.Model):
         self._let_train(parts, True)
 
     def _let_train(self, parts: tuple[str, ...], trains: bool) -> None:
+        self._check_float("freeze or unfreeze")
         if self.lora is not None:
             raise InputError(
                 "low-rank updates are on, and all else is frozen: merge_lora() first, or name what "
@@ -153,7 +146,8 @@ class Tunable(keras.Model):
         ------
         InputError
             If `targets` or `whole` match nothing, there is no kernel among the targets, rank or
-            alpha are no numbers above 0, or low-rank updates are on already.
+            alpha are no numbers above 0, low-rank updates are on already, or the model is
+            quantized.
 
         Examples
         --------
@@ -163,6 +157,7 @@ class Tunable(keras.Model):
         >>> [tuple(weight.shape) for weight in translator.trainable_weights][:2]
         [(256, 2), (2, 1024)]
         """
+        self._check_float("train low-rank updates")
         if self.lora is not None:
             raise InputError("low-rank updates are on already: merge_lora() first")
         rank, alpha = check_rank(rank, alpha)
@@ -287,6 +282,15 @@ class Tunable(keras.Model):
                 "and train the updates alone, or save the whole model with save()"
             )
 
+    def _check_quantizable(self) -> None:
+        super()._check_quantizable()
+        if self.lora is not None:
+            raise InputError("low-rank updates are on: merge_lora() first, then quantize()")
+
+    def _forget_graphs(self) -> None:
+        super()._forget_graphs()
+        self._compile_again()
+
     def _compile_again(self) -> None:
         """Compile as before for what trains now; an optimizer's state belongs to what trained."""
         if not getattr(self, "compiled", False):
@@ -302,6 +306,7 @@ class Tunable(keras.Model):
 
     def train_step(self, data: Any) -> Any:
         """Keras' own; with low-rank updates on, the kernels' gradients go on to them."""
+        self._check_float("train")
         if self.lora is None:
             return super().train_step(data)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)

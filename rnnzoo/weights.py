@@ -16,10 +16,11 @@ from rnnzoo.errors import CheckpointError, WeightsError
 
 STORAGES = ("float32", "float16", "int8")
 RESTORE = "Restore the folder from where it came, or fetch it again."
-_SCALE = ".scale"
+SCALE = ".scale"  # behind the name of a weight in int8
 _STORED_DTYPES = {"F32": "float32", "F16": "float16", "I8": "int8"}
 
 Shapes = Mapping[str, tuple[int, ...]]
+Integers = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
 def quantize(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -36,8 +37,11 @@ def quantize(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(np.rint(array / scale), -127, 127).astype(np.int8), scale
 
 
-def store_weights(weights: Mapping[str, np.ndarray], storage: str) -> dict[str, np.ndarray]:
-    """Weights as they are written: kernels in `storage`, vectors in float32."""
+def store_weights(
+    weights: Mapping[str, np.ndarray], storage: str, integers: Integers | None = None
+) -> dict[str, np.ndarray]:
+    """Weights as they are written: kernels in `storage`, vectors in float32; int8 by the
+    `integers` and scales of those weights that are known to be such."""
     if storage not in STORAGES:
         raise CheckpointError(f"storage must be one of {', '.join(STORAGES)}; got {storage!r}")
     stored: dict[str, np.ndarray] = {}
@@ -49,7 +53,8 @@ def store_weights(weights: Mapping[str, np.ndarray], storage: str) -> dict[str, 
                 f"weight {name!r} holds values that are not finite in {storage}: not saved"
             )
         if storage == "int8" and array.ndim >= 2:
-            stored[name], stored[name + _SCALE] = quantize(array)
+            known = (integers or {}).get(name)
+            stored[name], stored[name + SCALE] = quantize(array) if known is None else known
         elif storage == "float16" and array.ndim >= 2:
             stored[name] = array.astype(np.float16)
         else:
@@ -67,8 +72,27 @@ def fingerprint(stored: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
+def integers_of(stored: Mapping[str, np.ndarray]) -> Integers:
+    """Integers and scale of each weight that is stored as int8, by its name."""
+    names = [name for name, array in stored.items() if array.dtype == np.int8]
+    return {name: (stored[name], stored[name + SCALE]) for name in names}
+
+
 def read_weights(path: Path, expected: Shapes, expected_fingerprint: str) -> dict[str, np.ndarray]:
-    """Weights in float32 by name.
+    """Weights in float32 by name, read and checked as by `read_stored`; none may be infinite or
+    not a number."""
+    stored = read_stored(path, expected, expected_fingerprint)
+    weights = {}
+    for name in expected:
+        scale = stored.get(name + SCALE)
+        weights[name] = stored[name].astype(np.float32) * (1 if scale is None else scale)
+        if not np.isfinite(weights[name]).all():
+            raise WeightsError(f"{path}: {name} holds values that are not finite")
+    return weights
+
+
+def read_stored(path: Path, expected: Shapes, expected_fingerprint: str) -> dict[str, np.ndarray]:
+    """Weights by name as they are stored, int8 with scales.
 
     Names, shapes and dtypes are compared with `expected` in the file's header, before any tensor
     is read.
@@ -76,8 +100,8 @@ def read_weights(path: Path, expected: Shapes, expected_fingerprint: str) -> dic
     Raises
     ------
     WeightsError
-        For a broken header, missing or extra tensors, wrong shapes or dtypes, values that are
-        not finite, or another fingerprint.
+        For a broken header, missing or extra tensors, wrong shapes or dtypes, or another
+        fingerprint.
     """
     import safetensors
 
@@ -97,17 +121,11 @@ def read_weights(path: Path, expected: Shapes, expected_fingerprint: str) -> dic
             f"{path} has fingerprint {found}, its config.json expects {expected_fingerprint}: "
             f"they belong to different checkpoints. {RESTORE}"
         )
-    weights = {}
-    for name in expected:
-        scale = stored.get(name + _SCALE)
-        weights[name] = stored[name].astype(np.float32) * (1 if scale is None else scale)
-        if not np.isfinite(weights[name]).all():
-            raise WeightsError(f"{path}: {name} holds values that are not finite")
-    return weights
+    return stored
 
 
 def _compare(path: Path, expected: Shapes, shapes: Shapes, dtypes: Mapping[str, str]) -> None:
-    scales = {name for name in shapes if name.endswith(_SCALE) and name not in expected}
+    scales = {name for name in shapes if name.endswith(SCALE) and name not in expected}
     missing = sorted(set(expected) - set(shapes))
     extra = sorted(set(shapes) - scales - set(expected))
     if missing or extra:
@@ -123,10 +141,10 @@ def _compare(path: Path, expected: Shapes, shapes: Shapes, dtypes: Mapping[str, 
                 f"{path}: {name} has dtype {dtypes[name]}, expected one of "
                 f"{', '.join(_STORED_DTYPES)}"
             )
-        if (dtypes[name] == "I8") != (name + _SCALE in scales):
-            raise WeightsError(f"{path}: {name}: int8 and a scale ({name}{_SCALE}) go together")
+        if (dtypes[name] == "I8") != (name + SCALE in scales):
+            raise WeightsError(f"{path}: {name}: int8 and a scale ({name}{SCALE}) go together")
     for name in scales:
-        shape = expected.get(name.removesuffix(_SCALE), ())
+        shape = expected.get(name.removesuffix(SCALE), ())
         channels = [(*(1,) * (len(shape) - 1), *shape[-1:])]
         channels += [(shape[0], 1)] if len(shape) == 2 else []
         per_channel = len(shape) >= 2 and shapes[name] in channels

@@ -19,6 +19,7 @@ from keras import ops
 from rnnzoo.config import check_range, check_types
 from rnnzoo.deeploc.residues import PAD_ID, TABLES
 from rnnzoo.layers import LSTM, AdditiveAttention
+from rnnzoo.layers.int8 import expand_once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,6 +169,10 @@ class AttentionDecoder(keras.layers.Layer):
         self.built = True
 
     def call(self, annotations: Any, mask: Any) -> tuple[Any, Any]:
+        with expand_once():
+            return self._look(annotations, mask)
+
+    def _look(self, annotations: Any, mask: Any) -> tuple[Any, Any]:
         keys = self.attention.keys(annotations)
         if not self.steps:
             context, alignment = self.attention.attend(None, keys, annotations, mask)

@@ -81,7 +81,6 @@ class ProteinLocalizer(Task):
                 f"{len(names)}: they belong to different checkpoints"
             )
         super().__init__(config, preprocessor, decoding, dtype, **kwargs)
-        self._compiled: Any = None
 
     @staticmethod
     def open_preprocessor(

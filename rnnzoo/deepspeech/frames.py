@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from rnnzoo.deepspeech.network import Recognizer, TimeLayer
 from rnnzoo.errors import InputError
+from rnnzoo.layers.int8 import expand_once
 
 
 class FrameStream:
@@ -134,7 +135,8 @@ class _Graphs:
         for norm, layer, state in zip(recognizer.norms, recognizer.recurrent, states, strict=True):
             if norm is not None:
                 x = norm(x, None)
-            _, x, state = layer.inner_loop(x, state, mask=None, training=False)
+            with expand_once():
+                _, x, state = layer.inner_loop(x, state, mask=None, training=False)
             after.append(state)
         return x, after
 

@@ -25,6 +25,7 @@ from keras import ops
 from rnnzoo.deepspeech.config import DeepSpeechConfig
 from rnnzoo.deepspeech.spectrogram import FrameNormalization, LogMel, SpecAugment
 from rnnzoo.layers import LSTM
+from rnnzoo.layers.int8 import expand_once
 
 CLIP = 20.0  # Hannun et al. 2014, section 2
 
@@ -277,7 +278,8 @@ class Recognizer(keras.layers.Layer):
         for norm, layer in zip(self.norms, self.recurrent, strict=True):
             if norm is not None:
                 x = norm(x, mask, training=training)
-            x = layer(self.dropout(x, training=training), mask=mask, training=training)
+            with expand_once():
+                x = layer(self.dropout(x, training=training), mask=mask, training=training)
         if self.row is not None:
             x, frames = self.row(x, frames, training=training)
         return self.log_probs(x, training), frames

@@ -108,7 +108,10 @@ class SpeechRecognizer(CTCTask):
                 "belong to different checkpoints"
             )
         super().__init__(config, preprocessor, decoding, dtype, **kwargs)
-        self._compiled: Any = None
+
+    def _forget_graphs(self) -> None:
+        super()._forget_graphs()
+        self.network.get_layer("recognizer").stream_graphs = None
 
     @staticmethod
     def open_preprocessor(

@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnnzoo.config import check_range, check_types
+from rnnzoo.layers.int8 import expand_once
 from rnnzoo.layers.mixture_density import mixture_of
 
 _DRAWS = 4  # of a point: component, pen, and two normal numbers
@@ -341,15 +342,16 @@ class InkSampler:
             )
 
         loop_t = loop[0]
-        points, phis, *found = tf.while_loop(
-            lambda points, phis, t, point, done, *_: (t < until) & ~tf.reduce_all(done),
-            body,
-            (
-                tf.TensorArray(tf.float32, until - loop_t, element_shape=[None, 3]),
-                tf.TensorArray(tf.float32, until - loop_t, element_shape=[None, None]),
-                *loop,
-            ),
-        )
+        with expand_once():
+            points, phis, *found = tf.while_loop(
+                lambda points, phis, t, point, done, *_: (t < until) & ~tf.reduce_all(done),
+                body,
+                (
+                    tf.TensorArray(tf.float32, until - loop_t, element_shape=[None, 3]),
+                    tf.TensorArray(tf.float32, until - loop_t, element_shape=[None, None]),
+                    *loop,
+                ),
+            )
         steps = found[0] - loop_t
         sampled = (tf.transpose(x.stack()[:steps], [1, 0, 2]) for x in (points, phis))
         return (*sampled, *found)

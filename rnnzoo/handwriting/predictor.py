@@ -11,7 +11,7 @@ import numpy as np
 
 from rnnzoo.config import choose_options
 from rnnzoo.errors import ConfigError, InputError
-from rnnzoo.handwriting.decode import NO_PRIME, InkSampler, PredictionOptions, Prime
+from rnnzoo.handwriting.decode import NO_PRIME, PredictionOptions, Prime
 from rnnzoo.handwriting.network import HandwritingConfig
 from rnnzoo.handwriting.result import Handwriting, InkLine
 from rnnzoo.handwriting.task import PenTask, check_points, points_and_weights
@@ -85,7 +85,6 @@ class InkPredictor(PenTask):
                 "HandwritingWriter"
             )
         super().__init__(config, preprocessor, decoding, dtype, **kwargs)
-        self.sample = InkSampler(self.network)
 
     @staticmethod
     def open_preprocessor(

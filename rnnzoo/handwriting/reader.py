@@ -247,7 +247,6 @@ class InkReader(CTCTask):
                 f"{config.num_symbols} apart: they belong to different checkpoints"
             )
         super().__init__(config, preprocessor, decoding, dtype, **kwargs)
-        self._compiled: Any = None
 
     @staticmethod
     def open_preprocessor(

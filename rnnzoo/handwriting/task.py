@@ -52,6 +52,10 @@ class PenTask(Task):
     build_network = staticmethod(build_network)
     weight_shapes = staticmethod(weight_shapes)
 
+    def _forget_graphs(self) -> None:
+        super()._forget_graphs()
+        self.sample = InkSampler(self.network)
+
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """y hat [batch, time, 1 + 6 M] of `points` and `characters`."""
         return self.network(inputs, training=training)["y"]
@@ -185,7 +189,6 @@ class HandwritingWriter(PenTask):
                 f"{config.num_symbols}: they belong to different checkpoints"
             )
         super().__init__(config, preprocessor, decoding, dtype, **kwargs)
-        self.sample = InkSampler(self.network)
 
     @staticmethod
     def open_preprocessor(

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnnzoo.config import check_range, check_types
+from rnnzoo.layers.int8 import expand_once
 
 _NEVER = -1e9
 _MAX_COMPILED = 16
@@ -211,12 +212,13 @@ class SequenceGenerator:
             signature.append(tf.TensorSpec([None, form.keep, None], tf.float32))
 
         def run(source: Any, limits: Any, numbers: Any, draws: Any = None) -> Tensors:
-            start, values = self._encode(source), _Numbers(*tf.unstack(numbers))
-            if form.samples or form.beam == 1:
-                found = self._sample(start, limits, draws, form, values)
-            else:
-                found = self._beam_search(start, limits, form, values)
-            return {**found, "alignment": self._align(start, found["tokens"])}
+            with expand_once():
+                start, values = self._encode(source), _Numbers(*tf.unstack(numbers))
+                if form.samples or form.beam == 1:
+                    found = self._sample(start, limits, draws, form, values)
+                else:
+                    found = self._beam_search(start, limits, form, values)
+                return {**found, "alignment": self._align(start, found["tokens"])}
 
         function = tf.function(run, input_signature=signature, autograph=False)
         return function.get_concrete_function()

@@ -94,7 +94,11 @@ class Seq2SeqTranslator(Task):
                 f"{config.pad_id}: they belong to different checkpoints"
             )
         super().__init__(config, preprocessor, decoding, dtype, **kwargs)
-        self.generate = SequenceGenerator(self.network, preprocessor.bos_id, preprocessor.eos_id)
+
+    def _forget_graphs(self) -> None:
+        super()._forget_graphs()
+        bos_id, eos_id = self.preprocessor.bos_id, self.preprocessor.eos_id
+        self.generate = SequenceGenerator(self.network, bos_id, eos_id)
 
     @staticmethod
     def open_preprocessor(

@@ -1,0 +1,119 @@
+"""Float32 beside int8 in one run: `python tools/quantized.py --data DIR [NAME ...] [--limit N]`.
+
+For each entry the bytes of its weights in memory, how long its golden input takes when all is
+warm, and its main figure on validation, by the set and the options that the manifest's record
+names. Both are loaded side by side and take turns, so that what else the machine does falls on
+both. DIR holds the data sets' folders: en-fr, handwriting, protein, speech.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+
+FOLDERS = {
+    "deeploc": "protein",
+    "deepspeech": "speech",
+    "handwriting": "handwriting",
+    "handwriting_prediction": "handwriting",
+    "handwriting_reader": "handwriting",
+    "seq2seq": "en-fr",
+}
+COLUMNS = ("name", "MB float32", "MB int8", "ms float32", "ms int8", "on", "float32", "int8")
+
+
+def megabytes(network: Any) -> float:
+    """What a network's weights take in memory."""
+    import numpy as np
+
+    return sum(np.asarray(weight).nbytes for weight in network.weights) / 1e6
+
+
+def milliseconds(models: list[Any], golden: Any, rounds: int) -> list[float]:
+    """The median time of a golden input for each model, in turn; the first of each is left out."""
+    taken: list[list[float]] = [[] for _ in models]
+    for _ in range(rounds + 1):
+        for model, own in zip(models, taken, strict=True):
+            begin = time.perf_counter()
+            model.predict(golden.input, verbose=0, **golden.options)
+            own.append(1000 * (time.perf_counter() - begin))
+    return [statistics.median(own[1:]) for own in taken]
+
+
+def main_record(entry: Any) -> tuple[Any, str]:
+    """An entry's first figure on validation, and the name of its set."""
+    for record in entry.metrics:
+        words = record.split.split(", ")
+        if words[0] == "valid" and "idle before" not in words and record.weights == "shipped":
+            found = re.search(r"--set (\S+)", record.command)
+            return record, found[1] if found else "valid"
+    raise SystemExit(f"{entry.name} has no figure on validation in the manifest")
+
+
+def figure(model: Any, entry: Any, data: Path, batch_size: int, limit: int | None) -> float:
+    """The main figure, measured anew."""
+    import recipes
+
+    wanted, name = main_record(entry)
+    family = recipes.measure(model.family)
+    measure = family.Measure(model, entry.name, batch_size, wanted.options)
+    for record, _ in measure(data / FOLDERS[model.family], name, limit, 0):
+        if all(record.get(key) == getattr(wanted, key) for key in ("data", "split", "metric")):
+            return record["value"]
+    raise SystemExit(f"the recipe of {entry.name} does not measure {wanted.metric} on {name}")
+
+
+def compare(entry: Any, options: argparse.Namespace) -> list[str]:
+    """An entry's row of the table."""
+    import rnnzoo
+
+    schemes = (None, "int8")
+    models = [rnnzoo.load(entry.name, dtype=options.dtype, quantize=s) for s in schemes]
+    sizes = [megabytes(model.network) for model in models]
+    times = milliseconds(models, entry.golden[0], options.rounds)
+    wanted, _ = main_record(entry)
+    figures = [
+        figure(model, entry, options.data, options.batch_size, options.limit) for model in models
+    ]
+    where = f"{wanted.metric}, {wanted.data}, {wanted.split}"
+    return [
+        entry.name,
+        *(f"{size:.1f}" for size in sizes),
+        *(f"{ms:.0f}" for ms in times),
+        where,
+        *map(str, figures),
+    ]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    from rnnzoo.manifest import package_manifest
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="entries (default: all)")
+    parser.add_argument("--data", type=Path, required=True, help="the folder of the data sets")
+    parser.add_argument("--limit", type=int, help="only the first rows of each part")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=15, help="times that each input is run")
+    parser.add_argument("--dtype", default="auto", help="precision of the computation")
+    options = parser.parse_args(arguments)
+
+    entries = package_manifest().entries
+    for name in options.names:
+        if name not in entries:
+            parser.error(f"there is no entry {name!r}; there are: {', '.join(entries)}")
+    for row in (COLUMNS, ["---"] * len(COLUMNS)):
+        print("| " + " | ".join(row) + " |")
+    for name in options.names or entries:
+        print("| " + " | ".join(compare(entries[name], options)) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
