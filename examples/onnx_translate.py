@@ -66,7 +66,7 @@ class Translator:
         """Text of pieces; one that the vocabulary lacks is copied from where it was looked at."""
         words, pieces = self.vocabulary, []
         unknown = [n for n, token in enumerate(source) if token == words.unk_id()]
-        for token, look in zip(tokens, looks):
+        for token, look in zip(tokens, looks, strict=True):
             if token == words.eos_id():
                 break
             if token != words.unk_id():
@@ -82,7 +82,7 @@ def run(session, tensors):
     """A session's outputs by name; it gets of the tensors what it takes."""
     taken = {value.name: tensors[value.name] for value in session.get_inputs()}
     names = [value.name for value in session.get_outputs()]
-    return dict(zip(names, session.run(names, taken)))
+    return dict(zip(names, session.run(names, taken), strict=True))
 
 
 def main():

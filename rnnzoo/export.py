@@ -130,14 +130,12 @@ def write_graph(
         )
     lengths = _lengths(graph, format, length)
     writers = {"saved_model": _write_saved_model, "onnx": _write_onnx, "litert": _write_litert}
-    with _beside(pathlib.Path(path), folder=format == "saved_model") as building:
-        with portable(), _without_cudnn(network):
-            writers[format](graph, building, lengths)
+    place = _beside(pathlib.Path(path), folder=format == "saved_model")
+    with place as building, portable(), _without_cudnn(network):
+        writers[format](graph, building, lengths)
 
 
-def _lengths(
-    graph: Graph, format: str, length: int | Mapping[str, int] | None
-) -> dict[str, int]:
+def _lengths(graph: Graph, format: str, length: int | Mapping[str, int] | None) -> dict[str, int]:
     """The length of every open axis, for LiteRT; none for others."""
     if format != "litert":
         if length is not None:
@@ -195,11 +193,11 @@ def _beside(path: pathlib.Path, folder: bool) -> Iterator[pathlib.Path]:
     path = path.resolve()
     if folder and path.exists() and not path.is_dir():
         raise ExportError(f"{path} is a file: a SavedModel is a folder, name a new one")
-    if folder and path.is_dir() and next(path.iterdir(), None) is not None:
-        if not (path / "saved_model.pb").is_file():
-            raise ExportError(
-                f"{path} holds other files and no SavedModel: name a new or an empty folder"
-            )
+    ours = (path / "saved_model.pb").is_file()
+    if folder and path.is_dir() and not ours and next(path.iterdir(), None) is not None:
+        raise ExportError(
+            f"{path} holds other files and no SavedModel: name a new or an empty folder"
+        )
     if not folder and path.is_dir():
         raise ExportError(f"{path} is a folder: name a file")
     building = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
@@ -216,7 +214,8 @@ def _beside(path: pathlib.Path, folder: bool) -> Iterator[pathlib.Path]:
         ) from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
-        building.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            building.unlink()
 
 
 def _function(graph: Graph, lengths: Mapping[str, int]) -> Any:
@@ -234,18 +233,14 @@ def _function(graph: Graph, lengths: Mapping[str, int]) -> Any:
     return tf.function(run, input_signature=signature, autograph=False)
 
 
-def _write_saved_model(
-    graph: Graph, path: pathlib.Path, lengths: Mapping[str, int]
-) -> None:
+def _write_saved_model(graph: Graph, path: pathlib.Path, lengths: Mapping[str, int]) -> None:
     module = tf.Module()
     concrete = _function(graph, lengths).get_concrete_function()
     module.kept = list(concrete.variables)
     tf.saved_model.save(module, str(path), signatures={_SERVING: concrete})
 
 
-def _write_litert(
-    graph: Graph, path: pathlib.Path, lengths: Mapping[str, int]
-) -> None:
+def _write_litert(graph: Graph, path: pathlib.Path, lengths: Mapping[str, int]) -> None:
     saved = path.with_name(f"{path.name}.saved_model")
     try:
         _write_saved_model(graph, saved, lengths)
@@ -263,21 +258,18 @@ def _write_litert(
     path.write_bytes(content)
 
 
-def _write_onnx(
-    graph: Graph, path: pathlib.Path, lengths: Mapping[str, int]
-) -> None:
+def _write_onnx(graph: Graph, path: pathlib.Path, lengths: Mapping[str, int]) -> None:
     try:
         import onnx
         import tf2onnx
     except ImportError as error:
         raise MissingDependencyError("Export to ONNX", "tf2onnx", "export") from error
     function = _function(graph, lengths)
-    for name in ("tf2onnx", *(n for n in logging.root.manager.loggerDict if "tf2onnx." in n)):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logger = logging.getLogger("tf2onnx")  # says what ONNX' own check says better
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
     try:
-        model, _ = tf2onnx.convert.from_function(
-            function, function.input_signature, opset=_OPSET
-        )
+        model, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=_OPSET)
         _name_axes(model.graph.input, graph.inputs)
         _name_axes(model.graph.output, graph.outputs)
         onnx.checker.check_model(model)
@@ -286,6 +278,8 @@ def _write_onnx(
         raise ExportError(
             f"tf2onnx cannot convert this graph to ONNX: {str(error).strip():.500}"
         ) from error
+    finally:
+        logger.setLevel(level)
     path.write_bytes(content)
 
 

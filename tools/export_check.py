@@ -26,7 +26,10 @@ PROTEINS = ["MALWMRLLPLLALLALWGPDPAAAFVNQHLCGSHLVEALYLVCGERGFF", "MSDEEKLLARRSKV
 PAIRS = {
     "seq2seq": (["Where is the station?", "I am happy."], ["Où est la gare ?", "Je suis heureux."]),
     "deepspeech": (
-        [str(DATA / "speech" / name) for name in ("2902-9008-0008.mp3", "fsdd-yweweler-3-1-4.opus")],
+        [
+            str(DATA / "speech" / name)
+            for name in ("2902-9008-0008.mp3", "fsdd-yweweler-3-1-4.opus")
+        ],
         ["no", "no"],
     ),
     "handwriting_reader": ([str(DATA / "ink" / "foot.inkml")] * 2, ["foot", "foot"]),
@@ -106,9 +109,7 @@ def difference(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> f
     for name, value in wanted.items():
         assert found[name].shape == value.shape, (name, found[name].shape, value.shape)
         assert found[name].dtype == value.dtype, (name, found[name].dtype, value.dtype)
-    return max(
-        float(np.abs(found[n].astype("f8") - v).max(initial=0.0)) for n, v in wanted.items()
-    )
+    return max(float(np.abs(found[n].astype("f8") - v).max(initial=0.0)) for n, v in wanted.items())
 
 
 def stepped(
@@ -214,7 +215,9 @@ def main() -> None:
             begun = time.perf_counter()
             with tempfile.TemporaryDirectory() as folder:
                 found = check(model, format, pairs, Path(folder))
-            cells = [f"{found[part]:8.0e}" if part in found else " " * 8 for part in ("whole", "steps")]
+            cells = [
+                f"{found[part]:8.0e}" if part in found else " " * 8 for part in ("whole", "steps")
+            ]
             seconds = time.perf_counter() - begun
             print(f"{name:28} {format:12} {' '.join(cells)} {seconds:8.0f}", flush=True)
 

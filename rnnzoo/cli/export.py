@@ -48,7 +48,9 @@ def lengths(words: list[str]) -> Any:
     for word in words:
         name, equals, number = word.rpartition("=")
         if not number.isascii() or not number.isdigit() or (not equals and len(words) > 1):
-            raise InputError(f"--length takes one number, or AXIS=NUMBER of each axis; got {word!r}")
+            raise InputError(
+                f"--length takes one number, or AXIS=NUMBER of each axis; got {word!r}"
+            )
         if not equals:
             return int(number)
         named[name] = int(number)

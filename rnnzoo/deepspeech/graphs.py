@@ -48,7 +48,10 @@ def graphs_of(network: keras.Model) -> dict[str, Graph]:
     stepper = _Stepper(recognizer)
     opening = Axes("float32", ("batch", config.frame_length - config.frame_step))
     hop = config.frame_step * stepper.stride
-    inputs = {"samples": Axes("float32", ("batch", "samples")), "lengths": Axes("int32", ("batch",))}
+    inputs = {
+        "samples": Axes("float32", ("batch", "samples")),
+        "lengths": Axes("int32", ("batch",)),
+    }
     outputs = {
         "log_probs": Axes("float32", ("batch", "frames", config.num_symbols)),
         "real": Axes("bool", ("batch", "frames")),
@@ -88,7 +91,8 @@ class _Stepper:
 
     def _inputs(self) -> list[tuple[int, ...]]:
         """The shape of a frame as each local layer takes it."""
-        c, shapes = self.recognizer.config, []
+        c = self.recognizer.config
+        shapes: list[tuple[int, ...]] = []
         bands, channels = c.num_mels, 1
         for layer, step in zip(self.recognizer.convolutions, c.frequency_strides, strict=True):
             shapes.append((bands, channels))

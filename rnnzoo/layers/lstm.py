@@ -51,9 +51,7 @@ def _forward(
     return (c_last, *(s.stack() for s in stores))
 
 
-def step_store(
-    steps: Any, width: int, dtype: tf.DType, batch: int | None = None
-) -> tf.TensorArray:
+def step_store(steps: Any, width: int, dtype: tf.DType, batch: int | None = None) -> tf.TensorArray:
     """Of [batch, width] each; LiteRT has them where all of it is known beforehand."""
     return tf.TensorArray(dtype, steps, element_shape=[batch, width])
 
