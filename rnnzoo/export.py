@@ -208,9 +208,10 @@ def _beside(path: pathlib.Path, folder: bool) -> Iterator[pathlib.Path]:
             swap(building, path)
         else:
             building.replace(path)
-    except OSError as error:
+    except (OSError, tf.errors.OpError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
         raise ExportError(
-            f"cannot write {path}: {error.strerror or error}. This export changed nothing there."
+            f"cannot write {path}: {reason:.500}. This export changed nothing there."
         ) from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
