@@ -251,7 +251,7 @@ def test_keras_files_of_every_network_open_safely_in_a_new_process(models, tmp_p
         model.network.save(tmp_path / f"{family}.keras")
         np.savez(tmp_path / f"{family}.npz", **inputs)
     code = (
-        "import sys, numpy as np, keras, rnnzoo\n"
+        "import sys, keras, numpy as np, rnnzoo\n"
         "for family in sys.argv[1:]:\n"
         "    network = keras.saving.load_model(f'{family}.keras', safe_mode=True)\n"
         "    inputs = dict(np.load(f'{family}.npz'))\n"
