@@ -7,9 +7,10 @@ rnnzoo.load("seq2seq-en-fr").predict("Where is the station?")
 from __future__ import annotations
 
 import importlib.metadata
+import sys
 from typing import TYPE_CHECKING, Any
 
-from rnnzoo import errors
+from rnnzoo import errors, registry
 from rnnzoo.registry import info, list_models, load, register, register_family
 
 if TYPE_CHECKING:
@@ -38,3 +39,7 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+if "keras" in sys.modules and sys.modules["keras"].config.backend() == "tensorflow":
+    registry.know_keras_classes()  # keras.saving.load_model opens our files

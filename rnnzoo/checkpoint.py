@@ -424,7 +424,7 @@ def _write_folder(
                 raise CheckpointError(f"{folder / name} is not the checkpoint's own: move it first")
             (building / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(folder / name, building / name, follow_symlinks=False)
-        _swap(building, folder)
+        swap(building, folder)
     except OSError as error:
         raise CheckpointError(
             f"cannot write {folder}: {error.strerror or error}. This save changed nothing there."
@@ -477,7 +477,7 @@ def _write_synced(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _swap(building: Path, folder: Path) -> None:
+def swap(building: Path, folder: Path) -> None:
     """Put a finished folder in its place; if that fails, the old one is put back."""
     previous = _previous(folder)
     shutil.rmtree(previous, ignore_errors=True)

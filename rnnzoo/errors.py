@@ -65,6 +65,10 @@ class UploadError(RnnzooError):
     """A checkpoint that could not be published; what the hub showed before is as it was."""
 
 
+class ExportError(RnnzooError):
+    """A network that could not be written for another runtime; nothing is left of it."""
+
+
 class MissingFileError(DownloadError):
     """A file that a repository does not have, though it should."""
 

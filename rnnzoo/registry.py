@@ -358,13 +358,19 @@ def _address(name: str, revision: str | None) -> str | None:
     return name if entry is not None else None
 
 
+def know_keras_classes() -> None:
+    """Let `keras.saving` find the classes of every family."""
+    for family in _FAMILIES:
+        family_class(family)
+
+
 def _load_keras_file(path: str) -> Task:
     """A model from Keras' own format, whose classes have to be known before it is read."""
     if not Path(path).is_file():
         raise CheckpointError(f"there is no file {path}")
-    for family in _FAMILIES:
-        family_class(family)
     import keras
+
+    know_keras_classes()
 
     try:
         return keras.saving.load_model(path)

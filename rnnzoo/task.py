@@ -23,6 +23,7 @@ from rnnzoo.card import card_of
 from rnnzoo.checkpoint import CONFIG, Checkpoint
 from rnnzoo.config import choose_options, read_config
 from rnnzoo.errors import CheckpointError, ConfigError, InputError, WeightsError
+from rnnzoo.export import Graph, write_graph
 from rnnzoo.head import Described
 from rnnzoo.pairs import Peeked, RawBatches, is_raw, peeked
 from rnnzoo.quantized import check_scheme
@@ -566,9 +567,66 @@ class Task(Tunable, abc.ABC):
                 commit_message=commit_message,
             )
 
-    def export(self, filepath: Path, *args: Any, **kwargs: Any) -> Any:
-        """As `keras.Model.export`, of `network`: tensors in, tensors out."""
-        return self.network.export(filepath, *args, **kwargs)
+    @abc.abstractmethod
+    def graphs(self) -> dict[str, Graph]:
+        """What `export` can write: "network", the whole, and for a family that goes step by step
+        "step", which takes a state and gives the next, and what makes its first state."""
+
+    def export(
+        self,
+        filepath: Path,
+        format: str = "saved_model",
+        *,
+        graph: str = "network",
+        length: int | Mapping[str, int] | None = None,
+    ) -> None:
+        """Write the network for another runtime, whole or not at all.
+
+        Tensors go in and come out by name, as `graphs()` lists them, in float32. Sizes of batch and
+        time stay open for SavedModel and ONNX; for LiteRT, which needs no "Flex" operators then,
+        the batch is one input and every length is fixed.
+
+        Parameters
+        ----------
+        filepath : path
+            A folder for SavedModel, a file for the others (.onnx, .tflite); what is there is
+            replaced.
+        format : "saved_model", "onnx" or "litert"
+            What runs it: `tf.saved_model.load(path).signatures["serving_default"]`, onnxruntime, or
+            `ai_edge_litert.interpreter.Interpreter(path).get_signature_runner()`.
+        graph : str
+            "network", or another name of `graphs()`: "step" for what steps, with the state's parts
+            in as `name` and out as `next_name`.
+        length : int or dict, optional
+            For LiteRT: the length of every open axis, or of each by its name. Shorter inputs are
+            padded as the network pads.
+
+        Raises
+        ------
+        InputError
+            For a format or graph that there is not, a length that is missing or cannot be, and a
+            network that computes in 16 bits, save for SavedModel.
+        MissingDependencyError
+            For ONNX without the extra `export`.
+        ExportError
+            If a converter fails or the place cannot be written; nothing is changed there then.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile
+        >>> import rnnzoo
+        >>> translator = rnnzoo.load("seq2seq-en-fr")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     translator.export(f"{folder}/step", graph="step")
+        ...     sorted(path.name for path in pathlib.Path(folder, "step").iterdir())
+        ['assets', 'fingerprint.pb', 'saved_model.pb', 'variables']
+        """
+        graphs = self.graphs()
+        if graph not in graphs:
+            raise InputError(
+                f"this model has no graph {graph!r}; what can be exported: {', '.join(graphs)}"
+            )
+        write_graph(graphs[graph], self.network, filepath, format, length)
 
 
 def _is_endless(x: Any) -> bool:

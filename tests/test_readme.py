@@ -54,7 +54,8 @@ def test_the_commands_it_names_are_known(capsys):
 
     for command in set(
         re.findall(
-            r"^(?:(?:cat|arecord) .*\| )?rnnzoo (list|info|predict|listen|verify|download|push)\b",
+            r"^(?:(?:cat|arecord) .*\| )?rnnzoo "
+            r"(list|info|predict|listen|verify|download|push|export)\b",
             README,
             re.MULTILINE,
         )

@@ -131,13 +131,15 @@ def test_every_policy_loads_and_predicts(tiny_saved, dtype):
 
 def test_export_takes_tensors_to_tensors(tiny_saved, tmp_path):
     model, _ = tiny_saved
-    model.export(tmp_path / "exported", verbose=False)
+    model.export(tmp_path / "exported")
     inputs = {
         "source_tokens": np.array([[4, 5, 3]], np.int32),
         "target_tokens": np.array([[2, 6]], np.int32),
     }
     loaded = tf.saved_model.load(str(tmp_path / "exported"))
-    served = loaded.serve(inputs)
+    served = loaded.signatures["serving_default"](
+        **{name: tf.constant(value) for name, value in inputs.items()}
+    )
     np.testing.assert_allclose(served["logits"], model.network(inputs)["logits"], atol=1e-5)
 
 

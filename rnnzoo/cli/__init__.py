@@ -1,4 +1,4 @@
-"""The command line: `rnnzoo list | info | predict | listen | verify | download | push`.
+"""The command line: `rnnzoo list | info | predict | listen | verify | download | push | export`.
 
 Exit codes: 0 done; 1 a checkpoint or a file is broken or missing; 2 the command or its input
 cannot be used; 3 the hub could not give or take what it should; 130 interrupted.
@@ -16,6 +16,7 @@ from typing import Any
 
 import rnnzoo
 from rnnzoo import hub, registry
+from rnnzoo.cli.export import export
 from rnnzoo.cli.options import located
 from rnnzoo.cli.predict import predict
 from rnnzoo.cli.sound import listen
@@ -187,6 +188,28 @@ def _parser(options_of_model: str = "") -> argparse.ArgumentParser:
     push.add_argument("--private", action="store_true", help="make a new repository private")
     push.add_argument("--revision", help="a branch, made if it is missing (default: main)")
     push.add_argument("--message", help="the commit's message")
+
+    out = command("export", export, "Write a model's network for another runtime.")
+    out.add_argument("name", help="a model's name, a checkpoint folder or hf://org/name@rev")
+    out.add_argument("path", help="a folder for saved_model, a file for the others")
+    out.add_argument(
+        "--format", default="saved_model", help="saved_model (default), onnx or litert"
+    )
+    out.add_argument(
+        "--graph",
+        default="network",
+        help="the whole network (default), or of a family that goes step by step: step, and "
+        "encoder or start, which make its first state",
+    )
+    out.add_argument(
+        "--length",
+        action="append",
+        default=[],
+        metavar="N or AXIS=N",
+        help="for litert: how long every input is, or every axis by its name",
+    )
+    out.add_argument("--verbose", action="store_true", help="show TensorFlow's messages too")
+    _hub_options(out)
     return parser
 
 

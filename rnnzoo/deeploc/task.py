@@ -17,6 +17,7 @@ from rnnzoo.deeploc.network import DeepLocConfig, build_network, weight_shapes
 from rnnzoo.deeploc.preprocess import PreprocessorConfig, Protein, ProteinPreprocessor
 from rnnzoo.deeploc.result import Localization
 from rnnzoo.errors import ConfigError, InputError
+from rnnzoo.export import Graph, network_graph
 from rnnzoo.head import Described, Rows, check_names
 from rnnzoo.inputs import batches_by_length, check_batch_size, raw_inputs
 from rnnzoo.parts import Parts
@@ -87,6 +88,10 @@ class ProteinLocalizer(Task):
         config: PreprocessorConfig, asset: Callable[[str], bytes]
     ) -> ProteinPreprocessor:
         return ProteinPreprocessor(config)
+
+    def graphs(self) -> dict[str, Graph]:
+        axes = {"location": "batch", "importance": "batch chain", "membrane": "batch"}
+        return {"network": network_graph(self.network, residues="batch chain", **axes)}
 
     @classmethod
     def new_head(

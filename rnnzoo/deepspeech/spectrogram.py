@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras import ops
 
 from rnnzoo.deepspeech.config import DeepSpeechConfig
+from rnnzoo.layers.portable import is_portable
 
 _POWER_FLOOR = 1e-6
 
@@ -45,6 +46,28 @@ def mel_filters(
     return np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
 
 
+@functools.cache
+def fourier_filters(frame_length: int, fft_length: int) -> np.ndarray:
+    """A windowed Fourier transform as filters of a convolution, which every runtime has.
+
+    Returns
+    -------
+    np.ndarray
+        [frame_length, 1, 2 bins], float32: real parts, then imaginary ones.
+
+    Examples
+    --------
+    >>> from rnnzoo.deepspeech.spectrogram import fourier_filters
+    >>> fourier_filters(400, 512).shape
+    (400, 1, 514)
+    """
+    n = np.arange(frame_length)[:, None]
+    angle = 2 * np.pi * n * np.arange(fft_length // 2 + 1) / fft_length
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * n / frame_length)  # periodic, as of tf.signal.stft
+    waves = np.concatenate([np.cos(angle), -np.sin(angle)], 1)
+    return (hann * waves)[:, None].astype(np.float32)
+
+
 @keras.saving.register_keras_serializable(package="rnnzoo")
 class LogMel(keras.layers.Layer):
     """Log-mel spectrogram of samples [batch, samples]: [batch, frames, mels], float32.
@@ -67,8 +90,13 @@ class LogMel(keras.layers.Layer):
     def call(self, samples: Any) -> Any:
         c = self.config
         fft_length = 1 << (c.frame_length - 1).bit_length()
-        spectrum = tf.signal.stft(samples, c.frame_length, c.frame_step, fft_length)
-        power = ops.square(ops.real(spectrum)) + ops.square(ops.imag(spectrum))
+        if is_portable():
+            waves = fourier_filters(c.frame_length, fft_length)
+            spectrum = tf.nn.conv1d(samples[..., None], waves, c.frame_step, "VALID")
+            power = ops.sum(ops.square(ops.stack(ops.split(spectrum, 2, axis=-1))), 0)
+        else:
+            spectrum = tf.signal.stft(samples, c.frame_length, c.frame_step, fft_length)
+            power = ops.square(ops.real(spectrum)) + ops.square(ops.imag(spectrum))
         filters = mel_filters(
             c.num_mels, fft_length // 2 + 1, c.sampling_rate, c.low_frequency, c.high_frequency
         )

@@ -26,11 +26,13 @@ from rnnzoo.ctc.task import CTCTask, check_fits
 from rnnzoo.deepspeech.audio import Recording, is_single, read_recordings, resample
 from rnnzoo.deepspeech.config import DeepSpeechConfig
 from rnnzoo.deepspeech.decode import transcript_of
+from rnnzoo.deepspeech.graphs import graphs_of
 from rnnzoo.deepspeech.network import build_network, weight_shapes
 from rnnzoo.deepspeech.preprocess import PreprocessorConfig, SpeechPreprocessor
 from rnnzoo.deepspeech.result import Transcript
 from rnnzoo.deepspeech.stream import TranscriptStream
 from rnnzoo.errors import ConfigError, InputError
+from rnnzoo.export import Graph
 from rnnzoo.inputs import batches_by_length, check_batch_size
 from rnnzoo.parts import Parts
 
@@ -119,6 +121,9 @@ class SpeechRecognizer(CTCTask):
     ) -> SpeechPreprocessor:
         name = config.language_model
         return SpeechPreprocessor(config, NGram.from_bytes(asset(name)) if name else None)
+
+    def graphs(self) -> dict[str, Graph]:
+        return graphs_of(self.network)
 
     # --- training --------------------------------------------------------------------------
 

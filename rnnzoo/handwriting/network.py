@@ -128,7 +128,8 @@ class Writer(keras.layers.Layer):
     def text(self, characters: Any) -> Any:
         """The characters c_u as one-hot rows [batch, width, symbols]; 0, which stands behind a
         text, is a row of zeros."""
-        return tf.one_hot(characters - 1, self.config.num_symbols, dtype=self.compute_dtype)
+        symbols = tf.range(1, self.config.num_symbols + 1, dtype=characters.dtype)
+        return tf.cast(characters[..., None] == symbols, self.compute_dtype)
 
     def scaled(self, points: Any) -> Any:
         """Points as the layers take them."""

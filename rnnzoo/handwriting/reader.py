@@ -27,6 +27,7 @@ from rnnzoo.ctc import (
 from rnnzoo.ctc.decode import confidence_of, nothing_said
 from rnnzoo.ctc.task import CTCTask, check_fits
 from rnnzoo.errors import ConfigError, InputError
+from rnnzoo.export import Graph, network_graph
 from rnnzoo.figures import new_figure
 from rnnzoo.handwriting.ink import evenly, lines_of, normalized
 from rnnzoo.handwriting.preprocess import HandwritingPreprocessor, PreprocessorConfig
@@ -254,6 +255,11 @@ class InkReader(CTCTask):
     ) -> ReaderPreprocessor:
         name = config.language_model
         return ReaderPreprocessor(config, NGram.from_bytes(asset(name)) if name else None)
+
+    def graphs(self) -> dict[str, Graph]:
+        axes = {"log_probs": "batch frames", "frames": "batch"}
+        whole = network_graph(self.network, points="batch time", counts="batch", **axes)
+        return {"network": whole}
 
     # --- training --------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ import tqdm
 
 from rnnzoo.config import choose_options
 from rnnzoo.errors import ConfigError, InputError
+from rnnzoo.export import Graph
 from rnnzoo.handwriting.decode import (
     NO_PRIME,
     InkSampler,
@@ -19,6 +20,7 @@ from rnnzoo.handwriting.decode import (
     Sampled,
     SamplingOptions,
 )
+from rnnzoo.handwriting.graphs import graphs_of
 from rnnzoo.handwriting.network import HandwritingConfig, build_network, weight_shapes
 from rnnzoo.handwriting.preprocess import (
     HandwritingPreprocessor,
@@ -55,6 +57,9 @@ class PenTask(Task):
     def _forget_graphs(self) -> None:
         super()._forget_graphs()
         self.sample = InkSampler(self.network)
+
+    def graphs(self) -> dict[str, Graph]:
+        return graphs_of(self.network)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """y hat [batch, time, 1 + 6 M] of `points` and `characters`."""

@@ -15,6 +15,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from rnnzoo.layers.portable import is_portable
+
 
 def gates(z: tf.Tensor, c: tf.Tensor) -> tuple[tf.Tensor, ...]:
     """Gates i, f, g, o, the new cell state and its tanh from pre-activations (float32)."""
@@ -28,7 +30,7 @@ def _forward(
     z: tf.Tensor, u: tf.Tensor, h0: tf.Tensor, c0: tf.Tensor, keep: tf.Tensor, for_gradient: bool
 ) -> tuple[Any, ...]:
     """Outputs and last cell state of the recurrence; all cell states and gates too if asked for."""
-    steps, units, dtype = tf.shape(z)[0], u.shape[0], z.dtype
+    steps, batch, units, dtype = z.shape[0] or tf.shape(z)[0], z.shape[1], u.shape[0], z.dtype
 
     def body(t: Any, h: Any, c: Any, *stores: Any) -> tuple[Any, ...]:
         mask = keep[t]
@@ -39,15 +41,19 @@ def _forward(
         written = (s.write(t, value) for s, value in zip(stores, values, strict=False))
         return (t + 1, h, c_new, *written)
 
-    stores = [step_store(steps, units, dtype)]
+    stores = [step_store(steps, units, dtype, batch)]
     if for_gradient:
-        stores += [step_store(steps, units, tf.float32), step_store(steps, 4 * units, dtype)]
+        stores += [
+            step_store(steps, units, tf.float32, batch),
+            step_store(steps, 4 * units, dtype, batch),
+        ]
     _, _, c_last, *stores = tf.while_loop(lambda t, *_: t < steps, body, (0, h0, c0, *stores))
     return (c_last, *(s.stack() for s in stores))
 
 
-def step_store(steps: Any, width: int, dtype: tf.DType) -> tf.TensorArray:
-    return tf.TensorArray(dtype, steps, element_shape=[None, width])
+def step_store(steps: Any, width: int, dtype: tf.DType, batch: int | None = None) -> tf.TensorArray:
+    """Of [batch, width] each; LiteRT has them where all of it is known beforehand."""
+    return tf.TensorArray(dtype, steps, element_shape=[batch, width])
 
 
 def lstm_recurrence(
@@ -185,7 +191,7 @@ class LSTM(keras.layers.LSTM):
             and cell.use_bias
             and not (cell.dropout or cell.recurrent_dropout or self.unroll or self.stateful)
         )
-        return plain and not tf.config.list_physical_devices("GPU")
+        return plain and (is_portable() or not tf.config.list_physical_devices("GPU"))
 
     def inner_loop(
         self, sequences: Any, initial_state: Any, mask: Any, training: bool = False

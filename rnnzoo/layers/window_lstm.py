@@ -77,14 +77,14 @@ def window_step(
 
 def _run(z: tf.Tensor, state: WindowState, text: tf.Tensor, *weights: tf.Tensor) -> tuple[Any, ...]:
     """All steps: h, w, phi, c and kappa, each [time, batch, ...]."""
-    steps = tf.shape(z)[0]
+    steps, batch = z.shape[0] or tf.shape(z)[0], z.shape[1]
     units, symbols, k = state.h.shape[-1], text.shape[-1], state.kappa.shape[-1]
     stores = [
-        step_store(steps, units, z.dtype),
-        step_store(steps, symbols, z.dtype),
-        step_store(steps, units, tf.float32),
-        step_store(steps, k, tf.float32),
-        tf.TensorArray(tf.float32, steps, element_shape=[None, None]),
+        step_store(steps, units, z.dtype, batch),
+        step_store(steps, symbols, z.dtype, batch),
+        step_store(steps, units, tf.float32, batch),
+        step_store(steps, k, tf.float32, batch),
+        tf.TensorArray(tf.float32, steps, element_shape=[batch, text.shape[1]]),
     ]
 
     def body(t: Any, *loop: Any) -> tuple[Any, ...]:

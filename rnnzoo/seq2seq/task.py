@@ -12,10 +12,12 @@ import tqdm
 
 from rnnzoo.config import choose_options
 from rnnzoo.errors import ConfigError, InputError
+from rnnzoo.export import Graph
 from rnnzoo.head import Described, Rows, check_names
 from rnnzoo.inputs import check_batch_size, raw_inputs
 from rnnzoo.parts import Parts
 from rnnzoo.seq2seq.decode import DecodingOptions, SequenceGenerator
+from rnnzoo.seq2seq.graphs import graphs_of
 from rnnzoo.seq2seq.network import Seq2SeqConfig, build_network, weight_shapes
 from rnnzoo.seq2seq.preprocess import (
     VOCABULARY,
@@ -125,6 +127,9 @@ class Seq2SeqTranslator(Task):
 
     def assets(self) -> dict[str, bytes]:
         return {VOCABULARY: self.preprocessor.vocabulary}
+
+    def graphs(self) -> dict[str, Graph]:
+        return graphs_of(self.network)
 
     # --- training --------------------------------------------------------------------------
 

@@ -1,0 +1,293 @@
+"""Networks taken into other runtimes: SavedModel (TensorFlow), ONNX and LiteRT.
+
+A `Graph` is what is written: named tensors in, named tensors out, in float32. Every task has one of
+its whole network; a family that goes step by step has others, which take a state and give the next.
+tf2onnx writes what it cannot convert as an operator that no runtime has, and says so in a log
+alone: the finished graph is therefore checked against ONNX' own list. LiteRT gets batches of one
+and fixed lengths: with open ones its loops would need TensorFlow's operators ("Flex") beside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import os
+import pathlib
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from rnnzoo.checkpoint import swap
+from rnnzoo.errors import ExportError, InputError, MissingDependencyError
+from rnnzoo.layers.portable import portable
+
+FORMATS = ("saved_model", "onnx", "litert")
+_OPSET = 18
+_SERVING = "serving_default"
+_BATCH = "batch"
+
+
+@dataclasses.dataclass(frozen=True)
+class Axes:
+    """A tensor of a graph: its dtype and its axes, a number each or the name of an open one."""
+
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Graph:
+    """Named tensors in, named tensors out.
+
+    Attributes
+    ----------
+    call : callable
+        A dict of the inputs to a dict of the outputs.
+    inputs, outputs : dict of Axes
+        Axes of one name are of one length.
+    multiples : dict
+        For an open axis that only takes multiples of a number, that number.
+
+    Examples
+    --------
+    >>> import rnnzoo
+    >>> graph = rnnzoo.load("seq2seq-en-fr").graphs()["step"]
+    >>> graph.inputs["tokens"], graph.outputs["logits"]
+    (Axes(dtype='int32', shape=('batch',)), Axes(dtype='float32', shape=('batch', 5000)))
+    """
+
+    call: Callable[[dict[str, Any]], dict[str, Any]]
+    inputs: Mapping[str, Axes]
+    outputs: Mapping[str, Axes]
+    multiples: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    @property
+    def open_axes(self) -> list[str]:
+        """Names of the axes besides the batch whose length the caller chooses."""
+        names = [size for axes in self.inputs.values() for size in axes.shape]
+        return list(dict.fromkeys(n for n in names if isinstance(n, str) and n != _BATCH))
+
+    def with_state(self, state: Mapping[str, Axes]) -> Graph:
+        """With a state besides: in as `name`, out as `next_name`."""
+        after = {f"next_{name}": axes for name, axes in state.items()}
+        return dataclasses.replace(
+            self, inputs={**self.inputs, **state}, outputs={**self.outputs, **after}
+        )
+
+
+def network_graph(network: keras.Model, **axes: str) -> Graph:
+    """A functional network as a graph; for each of its inputs and outputs the names of its open
+    axes, in their order.
+
+    Examples
+    --------
+    >>> import keras
+    >>> from rnnzoo.export import network_graph
+    >>> x = keras.Input((None, 3), name="points")
+    >>> network = keras.Model({"points": x}, {"y": keras.layers.Dense(2)(x)})
+    >>> network_graph(network, points="batch time", y="batch time").open_axes
+    ['time']
+    """
+
+    def described(tensors: Mapping[str, Any]) -> dict[str, Axes]:
+        out = {}
+        for name, tensor in tensors.items():
+            names = iter(axes[name].split())
+            shape = tuple(next(names) if size is None else size for size in tensor.shape)
+            out[name] = Axes(tensor.dtype, shape)
+        return out
+
+    single = not isinstance(network.input, dict)
+    inputs = {network.input.name: network.input} if single else network.input
+
+    def call(tensors: dict[str, Any]) -> dict[str, Any]:
+        return network(next(iter(tensors.values())) if single else tensors, training=False)
+
+    return Graph(call, described(inputs), described(network.output))
+
+
+def write_graph(
+    graph: Graph,
+    network: keras.Model,
+    path: str | os.PathLike[str],
+    format: str = "saved_model",
+    length: int | Mapping[str, int] | None = None,
+) -> None:
+    """Write a graph of a network, whole or not at all; see `rnnzoo.Task.export`."""
+    if format not in FORMATS:
+        raise InputError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
+    halves = {layer.compute_dtype for layer in network._flatten_layers(include_self=False)}
+    halves &= {"float16", "bfloat16"}
+    if halves and format != "saved_model":
+        raise InputError(
+            f"the network computes in {', '.join(sorted(halves))}, {format} is written in float32: "
+            'load the model with dtype="float32"'
+        )
+    lengths = _lengths(graph, format, length)
+    writers = {"saved_model": _write_saved_model, "onnx": _write_onnx, "litert": _write_litert}
+    place = _beside(pathlib.Path(path), folder=format == "saved_model")
+    with place as building, portable(), _without_cudnn(network):
+        writers[format](graph, building, lengths)
+
+
+def _lengths(graph: Graph, format: str, length: int | Mapping[str, int] | None) -> dict[str, int]:
+    """The length of every open axis, for LiteRT; none for others."""
+    if format != "litert":
+        if length is not None:
+            raise InputError(f"length is for litert: {format} takes any length")
+        return {}
+    names = graph.open_axes
+    if isinstance(length, Mapping):
+        unknown = sorted(set(length) - set(names))
+        if unknown:
+            raise InputError(
+                f"length names {', '.join(map(repr, unknown))}; the graph's open axes are: "
+                f"{', '.join(names) or 'none'}"
+            )
+        chosen = {**graph.multiples, **length}
+    elif length is None:
+        chosen = dict(graph.multiples)
+    else:
+        chosen = dict.fromkeys(names, length)
+    missing = [name for name in names if name not in chosen]
+    if missing:
+        example = ", ".join(f"{name!r}: 16" for name in names)
+        raise InputError(
+            f"litert needs a fixed length for {', '.join(missing)}: "
+            f"length=16, or length={{{example}}}; shorter inputs are padded"
+        )
+    for name, size in chosen.items():
+        multiple = graph.multiples.get(name, 1)
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1 or size % multiple:
+            kind = f"a multiple of {multiple:,}" if multiple > 1 else "a whole number from 1 on"
+            raise InputError(f"the length of {name} must be {kind}, got {size!r}")
+    return {_BATCH: 1, **chosen}
+
+
+@contextlib.contextmanager
+def _without_cudnn(network: keras.Model) -> Iterator[None]:
+    """Keras' own recurrent layers traced for any device."""
+    layers = [
+        layer
+        for layer in network._flatten_layers(include_self=False)
+        if hasattr(layer, "use_cudnn")
+    ]
+    before = [layer.use_cudnn for layer in layers]
+    for layer in layers:
+        layer.use_cudnn = False
+    try:
+        yield
+    finally:
+        for layer, value in zip(layers, before, strict=True):
+            layer.use_cudnn = value
+
+
+@contextlib.contextmanager
+def _beside(path: pathlib.Path, folder: bool) -> Iterator[pathlib.Path]:
+    """A new place beside `path`, which takes its place once all is written."""
+    path = path.resolve()
+    if folder and path.exists() and not path.is_dir():
+        raise ExportError(f"{path} is a file: a SavedModel is a folder, name a new one")
+    ours = (path / "saved_model.pb").is_file()
+    if folder and path.is_dir() and not ours and next(path.iterdir(), None) is not None:
+        raise ExportError(
+            f"{path} holds other files and no SavedModel: name a new or an empty folder"
+        )
+    if not folder and path.is_dir():
+        raise ExportError(f"{path} is a folder: name a file")
+    building = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield building
+        if folder:
+            swap(building, path)
+        else:
+            building.replace(path)
+    except (OSError, tf.errors.OpError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ExportError(
+            f"cannot write {path}: {reason:.500}. This export changed nothing there."
+        ) from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            building.unlink()
+
+
+def _function(graph: Graph, lengths: Mapping[str, int]) -> Any:
+    """The graph as a `tf.function` of one positional tensor for each input."""
+    names = list(graph.inputs)
+    signature = []
+    for name, axes in graph.inputs.items():
+        shape = [lengths.get(n) if isinstance(n, str) else n for n in axes.shape]
+        signature.append(tf.TensorSpec(shape, axes.dtype, name=name))
+
+    def run(*tensors: Any) -> dict[str, Any]:
+        out = graph.call(dict(zip(names, tensors, strict=True)))
+        return {name: tf.identity(out[name], name=name) for name in graph.outputs}
+
+    return tf.function(run, input_signature=signature, autograph=False)
+
+
+def _write_saved_model(graph: Graph, path: pathlib.Path, lengths: Mapping[str, int]) -> None:
+    module = tf.Module()
+    concrete = _function(graph, lengths).get_concrete_function()
+    module.kept = list(concrete.variables)
+    tf.saved_model.save(module, str(path), signatures={_SERVING: concrete})
+
+
+def _write_litert(graph: Graph, path: pathlib.Path, lengths: Mapping[str, int]) -> None:
+    saved = path.with_name(f"{path.name}.saved_model")
+    try:
+        _write_saved_model(graph, saved, lengths)
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(saved))
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        try:
+            content = converter.convert()
+        except Exception as error:  # of many kinds, the converter's own is not public
+            raise ExportError(
+                f"LiteRT's converter cannot take this graph without TensorFlow's operators: "
+                f"{str(error).strip():.500}"
+            ) from error
+    finally:
+        shutil.rmtree(saved, ignore_errors=True)
+    path.write_bytes(content)
+
+
+def _write_onnx(graph: Graph, path: pathlib.Path, lengths: Mapping[str, int]) -> None:
+    try:
+        import onnx
+        import tf2onnx
+    except ImportError as error:
+        raise MissingDependencyError("Export to ONNX", "tf2onnx", "export") from error
+    function = _function(graph, lengths)
+    logger = logging.getLogger("tf2onnx")  # says what ONNX' own check says better
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        model, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=_OPSET)
+        _name_axes(model.graph.input, graph.inputs)
+        _name_axes(model.graph.output, graph.outputs)
+        onnx.checker.check_model(model)
+        content = model.SerializeToString()
+    except Exception as error:  # tf2onnx raises what it likes
+        raise ExportError(
+            f"tf2onnx cannot convert this graph to ONNX: {str(error).strip():.500}"
+        ) from error
+    finally:
+        logger.setLevel(level)
+    path.write_bytes(content)
+
+
+def _name_axes(values: Any, described: Mapping[str, Axes]) -> None:
+    """Give the open axes of ONNX' inputs and outputs their names."""
+    for value in values:
+        dims = value.type.tensor_type.shape.dim
+        for dim, size in zip(dims, described[value.name].shape, strict=True):
+            if isinstance(size, str):
+                dim.dim_param = size
