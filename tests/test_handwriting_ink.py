@@ -20,6 +20,7 @@ def line(strokes, text="x"):
     return InkLine(text, points, np.zeros((len(points), len(text)), "f4"), True)
 
 
+EMPTY = np.zeros((0, 3), "f4"), np.zeros((0, 0), "f4")
 PAGE = Handwriting("x\ny", (line(STROKES), line(STROKES[:1], "y")))
 
 
@@ -136,3 +137,32 @@ def test_a_style_of_a_person_does_not_depend_on_size_and_place():
         Style.from_ink("x", PAGE)
     with pytest.raises(InputError, match="expected ink"):
         Style.from_ink("x", 5)
+
+
+def test_a_page_of_lines_stays_one(tmp_path):
+    page = Handwriting("x\n\ny", (PAGE.lines[0], InkLine("", *EMPTY, True), PAGE.lines[1]))
+    page.save(tmp_path / "page.inkml")
+    top, bottom = lines_of(tmp_path / "page.inkml")
+    same([stroke / 100 for stroke in top], STROKES, 0.006)
+    lower = STROKES[0] - [0, 2 * page.line_spacing]
+    same([stroke / 100 for stroke in bottom], [lower], 0.006)
+
+
+@pytest.mark.parametrize(
+    "xml",
+    [
+        "<ink><trace>1 2, 3 4</trace></ink>",
+        '<ink xmlns="http://www.w3.org/2003/InkML"><trace>1 2, 3 4</trace></ink>',
+        '<ink><traceFormat><channel name="T"/><channel name="Y"/><channel name="X"/></traceFormat>'
+        "<trace>0 2 1, 1 4 3</trace></ink>",
+        "<ink><traceGroup><traceGroup><trace>1 2, 3 4</trace></traceGroup></traceGroup></ink>",
+        "<ink><traceGroup/><trace>1 2, 3 4</trace></ink>",
+    ],
+)
+def test_inkml_says_where_x_and_y_are(xml):
+    assert [[s.tolist() for s in line] for line in lines_of(xml)] == [[[[1.0, -2.0], [3.0, -4.0]]]]
+
+
+def test_a_style_is_a_line():
+    (found,) = lines_of(Style("x", line(STROKES).points))
+    same(found, STROKES)

@@ -28,11 +28,14 @@ def line(text, seen=False, writer=0, source="aga"):
 
 
 def test_texts_are_new_and_each_stands_once():
-    lines = [line(t, s) for t, s in [("a", False), ("b", True), ("a", False), ("c", False)]]
-    found = legibility.chosen(lines, None)
-    assert sorted(one.text for one in found) == ["a", "c"]
-    assert len(legibility.chosen([line(str(n)) for n in range(150)], None)) == 100
-    assert len(legibility.chosen(lines, 1)) == 1
+    training = [line("A lazy dog sleeps by the garden gate")]
+    texts = ("new", "a new one", "new", "lazy dog", "The garden gate", "dog sleeps by the gard, it")
+    texts += ("dog sleeps by the gard, said he of it, and went",)
+    lines = [line(text) for text in texts]
+    found = legibility.chosen(lines, training, None)
+    assert sorted(one.text for one in found) == sorted({texts[0], texts[1], texts[-1]})
+    assert len(legibility.chosen([line(str(n)) for n in range(150)], training, None)) == 100
+    assert len(legibility.chosen(lines, training, 1)) == 1
 
 
 @pytest.mark.parametrize(
@@ -110,7 +113,7 @@ def test_a_reader_s_errors_by_decoding_and_contributor(tmp_path):
 def test_legibility_stands_beside_real_ink(tmp_path, monkeypatch):
     write(tmp_path / "unipen_lines.npz", 24, 1)
     texts = [one.text for one in legibility.chosen(
-        handwriting_measure.read_lines(tmp_path, "lines", "valid"), None)]  # fmt: skip
+        handwriting_measure.read_lines(tmp_path, "lines", "valid"), [], None)]  # fmt: skip
     asked = []
 
     def predict(some, bias=0.5, **options):
@@ -125,7 +128,8 @@ def test_legibility_stands_beside_real_ink(tmp_path, monkeypatch):
     monkeypatch.setattr("rnnzoo.load", lambda *_, **__: Named(texts))
     monkeypatch.setattr(legibility, "by_tesseract", lambda page: page.text)
     monkeypatch.setattr(legibility, "tesseract_version", lambda: "5")
-    task = SimpleNamespace(predict=predict)
+    monkeypatch.setattr(legibility, "is_new", lambda *_: True)
+    task = SimpleNamespace(predict=predict, config=SimpleNamespace(writes=True))
     measure = handwriting_measure.Measure(task, "x", 4, {})
     records = [record for record, _ in measure(tmp_path, "legibility-valid", None, 0)]
     *metrics, table = records
@@ -137,7 +141,8 @@ def test_legibility_stands_beside_real_ink(tmp_path, monkeypatch):
     assert by_name["CER (Tesseract)"] == 0
     assert [row[0] for row in table["cells"]] == ["real ink", *(
         f"bias {b:g}" for b in legibility.BIASES)]  # fmt: skip
-    assert [row[-2] for row in table["cells"]] == [0.0, 0.0, 0.0, 0.0, 100.0]
+    assert [row[-3] for row in table["cells"]] == [0.0, 0.0, 0.0, 0.0, 100.0]
+    assert [row[-1] for row in table["cells"]] == [0.0, 0.0, 0.0, 0.0, 100.0]
     assert {len(row) for row in table["cells"]} == {len(table["columns"])}
 
 

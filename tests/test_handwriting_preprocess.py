@@ -1,5 +1,7 @@
 """Text to characters and lines."""
 
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,3 +62,13 @@ def test_characters_are_padded_by_one():
 def test_an_alphabet_has_each_character_once():
     with pytest.raises(ValueError, match="each once"):
         PreprocessorConfig(alphabet="aab")
+
+
+def test_what_the_alphabet_has_is_not_folded():
+    german = HandwritingPreprocessor(
+        PreprocessorConfig(alphabet="abdefurs\u00df\u00e4\u00f6\u00fc \u00e9\u201c")
+    )
+    for text in ("für", "daß", "é", "\u201c"):
+        assert german.written(text) == text
+        assert german.written(unicodedata.normalize("NFD", text)) == text
+    assert german.written("fêr") == "fer"

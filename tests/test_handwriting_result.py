@@ -90,7 +90,7 @@ def test_files_are_what_their_ending_says(tmp_path):
             moving.seek(frame)
             darkness.append(255 - np.asarray(moving.convert("L"), float).mean())
     assert darkness == sorted(darkness) and darkness[0] < darkness[1] < darkness[2]
-    traces = ET.parse(tmp_path / "a.inkml").getroot().findall("{*}trace")
+    traces = ET.parse(tmp_path / "a.inkml").getroot().findall(".//{*}trace")
     places = [[point.split() for point in trace.text.split(", ")] for trace in traces]
     for stroke, found in zip(INK.strokes, places, strict=True):
         np.testing.assert_allclose(np.array(found, float) * [0.01, -0.01], stroke, atol=0.006)

@@ -63,7 +63,7 @@ def test_the_pen_is_lifted_or_not():
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_loss_and_gradient_stay_finite(dtype):
-    y = tf.constant(outputs(200, 20, 12.0), dtype)
+    y = tf.constant(outputs(200, 20, 4.0), dtype)
     offsets = RNG.normal(0, 30, (200, 2)).astype("f4")
     with tf.GradientTape() as tape:
         tape.watch(y)
@@ -71,8 +71,7 @@ def test_loss_and_gradient_stay_finite(dtype):
         found = log_density(mixture, offsets) + log_lift(mixture, np.zeros(200))
     assert found.dtype == tf.float32
     assert np.isfinite(found).all()
-    sensible = np.abs(tf.cast(y, tf.float32)).max(-1) < 20
-    assert np.isfinite(tf.cast(tape.gradient(found, y), tf.float32)[sensible]).all()
+    assert np.isfinite(tf.cast(tape.gradient(found, y), tf.float32)).all()
 
 
 @pytest.mark.parametrize("rho", [-7.5, 7.0, 8.0, 12.0, -50.0])

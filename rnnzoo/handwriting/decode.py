@@ -325,9 +325,9 @@ class InkSampler:
             else:
                 past = tf.reduce_sum(phi * end, -1) > tf.reduce_max(phi * within, -1)
                 behind += tf.cast(goes_on & (past | (behind > 0)), tf.int32)
-                left = (point[:, 2] > 0.5) | (behind >= _LAST_POINTS)
-                ended = goes_on & (behind > 0) & left
-                done, finished = done | ended, finished | ended
+                ended = goes_on & (behind > 0) & (point[:, 2] > 0.5)
+                done = done | ended | (behind >= _LAST_POINTS)
+                finished = finished | ended
             place = now.t - loop_t
             return (
                 points.write(place, point),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from rnnzoo.handwriting.result import Handwriting, InkLine
 _DEVIATION, _QUARTILE = 0.624, 0.103
 _LEAST_DOT, _LONGEST_DOT = 0.04, 0.1
 _PEN_STEP = 0.36  # x-heights from a point to the next where the pen goes straight
+_TRACES = ".//{*}trace"
 _FINE, _SMOOTH = 0.025, 0.05  # x-heights
 
 
@@ -27,10 +29,11 @@ def lines_of(ink: Any, y_down: bool = False) -> list[list[np.ndarray]]:
 
     Parameters
     ----------
-    ink : Handwriting, InkLine, array, list of arrays, path or text
+    ink : Handwriting, InkLine, Style, array, list of arrays, path or text
         An array [time, 3] is of offsets with 1 where the pen is lifted, as `InkLine.points`; a list
-        of arrays [points, 2] is of places, one for each stroke; a path or a text is of InkML.
-        All but `Handwriting` are one line.
+        of arrays [points, 2] is of places, one for each stroke; a path or a text is of InkML, whose
+        outermost groups of traces are lines, if it has any. All others but `Handwriting` are one
+        line.
     y_down : bool
         For arrays: y grows downwards, as on a screen. InkML's always does.
 
@@ -51,7 +54,8 @@ def lines_of(ink: Any, y_down: bool = False) -> list[list[np.ndarray]]:
     if isinstance(ink, InkLine):
         return [ink.strokes]
     if isinstance(ink, (str, os.PathLike)):
-        return [_inkml(ink)]
+        return _inkml(ink)
+    ink = getattr(ink, "points", ink)  # of a style
     flip = np.array([1.0, -1.0 if y_down else 1.0])
     array = _array(ink)
     if array is not None and array.ndim == 2 and array.shape[1] == 3:
@@ -85,8 +89,8 @@ def _array(values: Any) -> np.ndarray | None:
         return None
 
 
-def _inkml(source: str | os.PathLike[str]) -> list[np.ndarray]:
-    """The traces of InkML (W3C 2011), x and y of each point."""
+def _inkml(source: str | os.PathLike[str]) -> list[list[np.ndarray]]:
+    """The traces of each line of InkML (W3C 2011), x and y of each point."""
     text = isinstance(source, str) and source.lstrip().startswith("<")
     try:
         root = ET.fromstring(str(source)) if text else ET.parse(Path(source)).getroot()
@@ -95,23 +99,41 @@ def _inkml(source: str | os.PathLike[str]) -> list[np.ndarray]:
     except ET.ParseError as error:
         name = "the text" if text else str(source)
         raise InputError(f"{name} is not InkML: {error}") from error
-    strokes = []
-    for trace in root.iter("{http://www.w3.org/2003/InkML}trace"):
-        try:
-            points = [point.split()[:2] for point in (trace.text or "").split(",") if point.strip()]
-            places = np.array(points, float) if points else np.zeros((0, 2))
-            if places.shape[1:] != (2,) or not np.isfinite(places).all():
-                raise ValueError("no pairs of finite numbers")
-        except ValueError as error:
-            raise InputError(
-                "InkML is read where a trace has plain numbers, x and y first; found "
-                f"{trace.text!r:.60}"
-            ) from error
-        if len(places):
-            strokes.append(places * [1.0, -1.0])
-    if not strokes:
+    columns = _columns(root)
+    groups = [group.findall(_TRACES) for group in root.findall("{*}traceGroup")]
+    grouped = set(itertools.chain(*groups))
+    loose = [trace for trace in root.findall(_TRACES) if trace not in grouped]
+    found = [[_places(trace, columns) for trace in traces] for traces in (*groups, loose)]
+    lines = [[places for places in line if len(places)] for line in found]
+    if not any(lines):
         raise InputError("the InkML has no trace with points in it")
-    return strokes
+    return [line for line in lines if line]
+
+
+def _columns(root: ET.Element) -> list[int]:
+    """Where x and y stand in a point: first, unless a trace format says otherwise."""
+    channels = root.findall(".//{*}traceFormat[1]//{*}channel")
+    names = [channel.get("name") for channel in channels]
+    if not names:
+        return [0, 1]
+    if not {"X", "Y"} <= set(names):
+        raise InputError(f"the InkML's trace format has no channels X and Y, but {names}")
+    return [names.index("X"), names.index("Y")]
+
+
+def _places(trace: ET.Element, columns: list[int]) -> np.ndarray:
+    """[points, 2] of a trace, y up."""
+    try:
+        points = [point.split() for point in (trace.text or "").split(",") if point.strip()]
+        places = np.array([[float(point[n]) for n in columns] for point in points], float)
+        if not np.isfinite(places).all():
+            raise ValueError("no finite numbers")
+    except (ValueError, IndexError) as error:
+        raise InputError(
+            "InkML is read where a trace has plain numbers, x and y for each point; found "
+            f"{trace.text!r:.60}"
+        ) from error
+    return places.reshape(-1, 2) * [1.0, -1.0]
 
 
 def normalized(strokes: list[np.ndarray]) -> list[np.ndarray]:

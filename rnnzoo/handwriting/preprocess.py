@@ -205,13 +205,7 @@ class HandwritingPreprocessor:
         """
         if not isinstance(text, str):
             raise InputError(f"expected text to write, got {type(text).__name__}: {text!r:.40}")
-        alike = "".join(_ALIKE.get(character, character) for character in text)
-        folded = "".join(
-            character
-            for character in unicodedata.normalize("NFKD", alike)
-            if not unicodedata.combining(character)
-        )
-        folded = "".join(_ALIKE.get(character, character) for character in folded)
+        folded = "".join(map(self._folded, unicodedata.normalize("NFC", text)))
         unknown = sorted({c for c in folded if c not in self._numbers and c not in "\r\n"})
         if unknown and not skip_unknown:
             raise InputError(
@@ -220,6 +214,14 @@ class HandwritingPreprocessor:
                 "(skip_unknown=True)"
             )
         return "".join(c for c in folded if c in self._numbers or c in "\r\n")
+
+    def _folded(self, character: str) -> str:
+        """A character of the alphabet as it is, others by what they look like."""
+        if character in self._numbers:
+            return character
+        parts = unicodedata.normalize("NFKD", _ALIKE.get(character, character))
+        plain = "".join(part for part in parts if not unicodedata.combining(part))
+        return "".join(_ALIKE.get(part, part) for part in plain)
 
     def lines(self, text: str, width: int | None = None, skip_unknown: bool = False) -> list[str]:
         """The text as lines of at most `width` characters (`line_characters` by default), broken

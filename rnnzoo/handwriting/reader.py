@@ -30,7 +30,7 @@ from rnnzoo.errors import ConfigError, InputError
 from rnnzoo.export import Graph, network_graph
 from rnnzoo.figures import new_figure
 from rnnzoo.handwriting.ink import evenly, lines_of, normalized
-from rnnzoo.handwriting.preprocess import HandwritingPreprocessor, PreprocessorConfig
+from rnnzoo.handwriting.preprocess import HandwritingPreprocessor, PreprocessorConfig, Style
 from rnnzoo.handwriting.reader_network import ReaderConfig, build_reader, reader_weight_shapes
 from rnnzoo.handwriting.result import Handwriting, InkLine
 from rnnzoo.inputs import batches_by_length, check_batch_size, raw_inputs
@@ -443,9 +443,10 @@ def is_single(inputs: Any) -> bool:
     if tf.is_tensor(inputs):
         return inputs.dtype != tf.string
     if not isinstance(inputs, (list, tuple)):
-        one = (str, os.PathLike, Handwriting, InkLine)
+        one = (str, os.PathLike, Handwriting, InkLine, Style)
         return isinstance(inputs, one) or not isinstance(inputs, Iterable)
     try:
-        return bool(inputs) and np.asarray(inputs[0], float).shape[1:] == (2,)  # its first stroke
+        first = np.asarray(inputs[0], float).shape if inputs else ()
     except (TypeError, ValueError):
         return False
+    return first[1:] == (2,) or first == (3,)  # its first stroke, its first offset

@@ -38,8 +38,8 @@ class InkLine:
     attention : np.ndarray
         [time, characters], float32: phi (equation 46), how much each character was looked at.
     finished : bool
-        Whether the window went past the text and the pen was lifted; otherwise the line hit its
-        bound.
+        Whether the pen was lifted once the window had gone past the text; otherwise the line hit
+        its bound, or the pen went on behind the text.
     """
 
     text: str
@@ -176,11 +176,12 @@ class Handwriting:
             seconds = _SECONDS_PER_POINT * (len(stroke) + 4)
             moves = ""
             if animated:
-                moves = f' pathLength="1" style="animation:w {seconds:.2f}s {begin:.2f}s both"'
+                moves = ' pathLength="1" stroke-dasharray="1 1" style="animation:'
+                moves += f'rnnzoo-writes {seconds:.2f}s {begin:.2f}s both"'
             paths.append(f'<path d="{_path(stroke)}"{moves}/>')
             begin += seconds
-        style = "@keyframes w{from{stroke-dashoffset:1}to{stroke-dashoffset:0}}"
-        style = f"<style>path{{stroke-dasharray:1 1}}{style}</style>" if animated else ""
+        style = "@keyframes rnnzoo-writes{from{stroke-dashoffset:1}to{stroke-dashoffset:0}}"
+        style = f"<style>{style}</style>" if animated else ""
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide * scale:.0f}" '
             f'height="{tall * scale:.0f}" viewBox="{left:.2f} {top:.2f} {wide:.2f} {tall:.2f}">'
@@ -250,20 +251,22 @@ class Handwriting:
     # --- files -----------------------------------------------------------------------------
 
     def to_inkml(self) -> str:
-        """The page as InkML (W3C 2011): x to the right and y down, in hundredths of an x-height,
-        the first baseline at 0."""
-        traces = "".join(
-            "<trace>{}</trace>".format(
-                ", ".join(f"{round(100 * x)} {round(-100 * y)}" for x, y in stroke.tolist())
-            )
-            for stroke in self.strokes
-        )
+        """The page as InkML (W3C 2011), a group of traces for each line: x to the right and y down,
+        in hundredths of an x-height, the first baseline at 0."""
+        groups = []
+        for number, line in enumerate(self.lines):
+            traces = []
+            for stroke in line.strokes:
+                places = stroke - [0.0, number * self.line_spacing]
+                points = (f"{round(100 * x)} {round(-100 * y)}" for x, y in places.tolist())
+                traces.append(f"<trace>{', '.join(points)}</trace>")
+            groups.append(f"<traceGroup>{''.join(traces)}</traceGroup>" if traces else "")
         return (
             '<?xml version="1.0" encoding="UTF-8"?>\n'
             '<ink xmlns="http://www.w3.org/2003/InkML">'
             f'<annotation type="truth">{escape(self.text)}</annotation>'
             '<traceFormat><channel name="X" type="integer"/><channel name="Y" type="integer"/>'
-            f"</traceFormat>{traces}</ink>\n"
+            f"</traceFormat>{''.join(groups)}</ink>\n"
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:

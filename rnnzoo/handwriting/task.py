@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -37,6 +38,7 @@ from rnnzoo.layers.mixture_density import log_density, log_lift, mixture_of
 from rnnzoo.parts import Parts
 from rnnzoo.task import Task
 
+_MEASURED_AT_ONCE = 32  # lines
 _LEAD_POINTS = 60  # a line that has not reached its text by then is taken as it is
 
 
@@ -110,9 +112,16 @@ class PenTask(Task):
                 f"expected a text for each ink, got {len(inputs):,} and {len(targets):,}"
             )
         self.check_pairs(list(zip(inputs, targets, strict=True)))
-        before, after, weights = self.training_batch(inputs, targets)
-        nats = self._nats(tf.constant(after), self(before, training=False)).numpy()
-        return (nats * weights).sum(1) / weights.sum(1)
+        found = np.zeros(len(inputs), np.float32)
+        order = sorted(range(len(inputs)), key=lambda n: len(check_points(targets[n], "ink")))
+        for begin in range(0, len(order), _MEASURED_AT_ONCE):
+            rows = order[begin : begin + _MEASURED_AT_ONCE]
+            before, after, weights = self.training_batch(
+                [inputs[n] for n in rows], [targets[n] for n in rows]
+            )
+            nats = self._nats(tf.constant(after), self(before, training=False)).numpy()
+            found[rows] = (nats * weights).sum(1) / weights.sum(1)
+        return found
 
 
 def check_points(ink: Any, name: str) -> np.ndarray:
@@ -296,8 +305,8 @@ class HandwritingWriter(PenTask):
         """
         chosen = choose_options(self.decoding, options)
         batch_size = check_batch_size(batch_size, 32)
-        if not line_spacing > 0:
-            raise InputError(f"line_spacing must be above 0, got {line_spacing!r}")
+        if not isinstance(line_spacing, (int, float, np.number)) or not line_spacing > 0:
+            raise InputError(f"line_spacing must be a number above 0, got {line_spacing!r:.40}")
         texts, single = raw_inputs(inputs)
         prime, space = self._prime(style)
         pages = [self._lines(text, line_characters, skip_unknown) for text in texts]
@@ -312,7 +321,7 @@ class HandwritingWriter(PenTask):
                     [[*space, *self.preprocessor.numbers(lines[n][1])] for n in rows],
                     chosen,
                     [prime] * len(rows),
-                    [(lines[n][0],) for n in rows],
+                    [_seed(*lines[n]) for n in rows],
                 )
                 for n, one in zip(rows, found, strict=True):
                     written[n] = _line(lines[n][1], one, prime)
@@ -361,13 +370,8 @@ class HandwritingWriter(PenTask):
                 "open one for each, or let lines be longer (line_characters=)"
             )
         numbers = [*space, *self.preprocessor.numbers(line)]
-        return self._points(numbers, chosen, prime) if line else iter(())
-
-    def _points(
-        self, numbers: list[int], options: SamplingOptions, prime: Prime
-    ) -> Iterator[np.ndarray]:
-        for point, _ in _own_ink(self.sample.stream(numbers, options, prime, (0,)), prime):
-            yield point
+        sampled = self.sample.stream(numbers, chosen, prime, _seed(0, line))
+        return (point for point, _ in _own_ink(sampled, prime)) if line else iter(())
 
     def _lines(self, text: str, width: int | None, skip_unknown: bool) -> list[str]:
         whole = isinstance(width, (int, np.integer)) and width > 0
@@ -384,6 +388,11 @@ class HandwritingWriter(PenTask):
         return Prime(chosen.points, tuple(self.preprocessor.numbers(chosen.text))), space
 
 
+def _seed(page: int, line: str) -> tuple[int, int]:
+    """What the draws of a line depend on besides the seed: others for each text."""
+    return page, zlib.crc32(line.encode())
+
+
 def _own_ink(
     sampled: Iterable[tuple[np.ndarray, np.ndarray]], prime: Prime
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -394,10 +403,10 @@ def _own_ink(
         yield from sampled
         return
     begin = len(prime.characters) + 1  # behind the space
-    waiting: list[tuple[np.ndarray, np.ndarray]] | None = []
-    height = prime.points[:, 1].sum()
+    waiting: list[tuple[np.ndarray, np.ndarray]] = []
+    height, waits = prime.points[:, 1].sum(), True
     for point, phi in sampled:
-        if waiting is None:
+        if not waits:
             yield point, phi[begin:]
             continue
         waiting.append((point, phi))
@@ -405,12 +414,20 @@ def _own_ink(
         if not arrived and len(waiting) < _LEAD_POINTS:
             continue
         lifts = [n for n, (before, _) in enumerate(waiting[:-1], 1) if before[2] > 0.5]
-        first = lifts[-1] if arrived and lifts else 0
-        height += sum(before[1] for before, _ in waiting[: first + 1])
-        (opening, looked), *rest = waiting[first:]
-        yield np.array([0.0, height, opening[2]], np.float32), looked[begin:]
-        yield from ((later, seen[begin:]) for later, seen in rest)
-        waiting = None
+        yield from _begun_at(lifts[-1] if arrived and lifts else 0, waiting, height, begin)
+        waits = False
+    if waits and waiting:  # ended before it reached its text
+        yield from _begun_at(0, waiting, height, begin)
+
+
+def _begun_at(
+    first: int, sampled: list[tuple[np.ndarray, np.ndarray]], height: float, begin: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Points from the first one on, which begins at the baseline."""
+    height += sum(before[1] for before, _ in sampled[: first + 1])
+    (opening, looked), *rest = sampled[first:]
+    yield np.array([0.0, height, opening[2]], np.float32), looked[begin:]
+    yield from ((later, seen[begin:]) for later, seen in rest)
 
 
 def _line(text: str, sampled: Sampled, prime: Prime) -> InkLine:

@@ -45,7 +45,8 @@ def output_dim(num_components: int) -> int:
 
 
 def mixture_of(y: Any, bias: Any = 0.0) -> Mixture:
-    """The parameters that the network's output y hat stands for; rho hat within -8 to 8.
+    """The parameters that the network's output y hat stands for; rho hat within -8 to 8,
+    sigma hat at least -7.
 
     Parameters
     ----------

@@ -3,7 +3,7 @@
 
 The window of one step goes into the next, so that the layer runs step by step on every device.
 As in `lstm.py`, what does not recur is one product over all steps, and the gradient is written
-out: measured on two cores, see `tools/recipes/handwriting.py`.
+out.
 """
 
 from __future__ import annotations

@@ -3,9 +3,10 @@
 `valid` and `test` are the lines as written of writers who are not in training, all and those alone
 whose text is not in training either, beside two baselines: a mixture for all points alike, and one
 around where the pen would be at the last point's velocity, with the pen down and lifted.
-`legibility` is of a network that writes: what readers make of its ink of 100 new texts of the test,
-at several biases, beside the real ink of the same texts; `legibility-valid` is the same of the
-writers for tuning. `styles` is how far a simple classifier can tell its styles apart.
+`legibility` is of a network that writes: what readers make of its ink of 100 texts of the test of
+which little is in training, at several biases, beside the real ink of the same texts;
+`legibility-valid` is the same of the writers for tuning. `styles` is how far a simple classifier
+can tell its styles apart.
 """
 
 from __future__ import annotations
@@ -38,16 +39,21 @@ class Measure:
         self, data: Path, name: str, limit: int | None, show: int
     ) -> Iterator[tuple[Record, list[str]]]:
         """Records of a set, and lines to show beside each."""
+        if name in ("valid", "test"):
+            yield from self._nats(data, name, limit)
+            return
+        if not self.task.config.writes:
+            raise SystemExit(f"--set {name} is for networks that write text, {self.name} does not")
+        split = "test" if name == "legibility" else "valid"
+        limit = limit or (legibility.STYLE_TEXTS if name == "styles" else None)
+        training = read_lines(data, "lines", "train")
+        lines = legibility.chosen(read_lines(data, "lines", split), training, limit)
         if name == "styles":
-            yield self._styles(read_lines(data, "lines", "valid"), limit), []
-        elif name.startswith("legibility"):
-            split = "valid" if name.endswith("valid") else "test"
-            lines = legibility.chosen(read_lines(data, "lines", split), limit)
+            yield self._styles(lines), []
+        else:
             for kind, record in self._legibility(lines):
                 where = {"data": "ink of new texts", "split": f"{split}{kind}"}
                 yield {**where, **record}, []
-        else:
-            yield from self._nats(data, name, limit)
 
     def _write(self, texts: list[str], **options: Any) -> list[Any]:
         chosen = {"line_characters": 100, "batch_size": self.batch_size, **self.options}
@@ -71,9 +77,9 @@ class Measure:
         title = "legibility, percent"
         yield "", {"title": title, "columns": legibility.COLUMNS, "cells": cells}
 
-    def _styles(self, lines: list[Line], limit: int | None) -> Record:
+    def _styles(self, lines: list[Line]) -> Record:
         styles = self.task.preprocessor.styles
-        texts = [line.text for line in legibility.chosen(lines, limit or legibility.STYLE_TEXTS)]
+        texts = [line.text for line in lines]
         pages = [
             [page.lines[0] for page in self._write(texts, style=number)]
             for number in range(len(styles))
@@ -84,8 +90,9 @@ class Measure:
             "metric": "styles told apart",
             "value": round(legibility.style_accuracy(pages), 1),
             "rows": len(styles) * len(texts),
-            "signature": f"percent; chance {100 / len(styles):.1f}; linear discriminants of slant, "
-            "height, speed, turns and lifts of the pen",
+            "signature": f"percent; chance {100 / len(styles):.1f}; bias "
+            f"{self.options.get('bias', self.task.decoding.bias):g}; linear discriminants of "
+            "slant, height, speed, turns and lifts of the pen",
         }
 
     def _nats(self, data: Path, name: str, limit: int | None) -> Iterator[tuple[Record, list[str]]]:

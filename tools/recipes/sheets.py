@@ -52,7 +52,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=PICTURES)
     options = parser.parse_args()
     task = rnnzoo.load(options.name, dtype="float32")
-    lines = chosen(read_lines(options.data, "lines", "test"), _LINES)
+    training = read_lines(options.data, "lines", "train")
+    lines = chosen(read_lines(options.data, "lines", "test"), training, _LINES)
     sheets = {"real": [("", ink_of(line.text, line.points)) for line in lines]}
     texts = [line.text for line in lines]
     for bias in (0.0, 1.0):

@@ -66,6 +66,8 @@ def main() -> None:
     chosen = list(_CHOSEN)
     if options.candidates:
         chosen = [(number, 0) for number in candidates(lines, options.candidates)]
+    if not chosen:
+        parser.error("no styles are chosen yet: look at --candidates, then fill _CHOSEN")
     found = styles(task, lines, chosen)
     rows = [(str(n), ink_of(style.text, style.points)) for n, style in enumerate(found)]
     draw(rows, options.run / "styles.png")
