@@ -34,15 +34,22 @@ _GOLDEN_INPUTS: dict[str, tuple[tuple[Any, dict[str, Any]], ...]] = {
 }
 UNIPEN = {
     "name": "UNIPEN train_r01_v07",
-    "licence": "CC BY 4.0 according to Zenodo; the data's own notice of 1999: research, no "
-    "commercial distribution",
+    "licence": "CC BY 4.0 according to Zenodo; the notice of 1999 that travels with the data says: "
+    "1) PERMISSION IS HEREBY GRANTED TO USE THE DATA FOR RESEARCH PURPOSES. IT IS NOT ALLOWED TO "
+    "DISTRIBUTE THIS DATA FOR COMMERCIAL PURPOSES. Copyright 1999, International Unipen Foundation "
+    "- All rights reserved 2) PROVIDER GIVES NO EXPRESS OR IMPLIED WARRANTY OF ANY KIND AND ANY "
+    "IMPLIED WARRANTIES OF MERCHANTABILITY AND FITNESS FOR PURPOSE ARE DISCLAIMED. 3) PROVIDER "
+    "SHALL NOT BE LIABLE FOR ANY DIRECT, INDIRECT, SPECIAL, INCIDENTAL OR CONSEQUENTIAL DAMAGES "
+    "ARISING OUT OF ANY USE OF THIS DATA. 4) THE CONDITIONS OF USE REQUIRE PROPER REFERENCE TO "
+    "THIS DATABASE AS DESCRIBED IN ACCOMPANYING DOCUMENT 'unipen-conditions-of-use.html'",
     "citation": "International Unipen Foundation, UNIPEN data set of on-line (vectorial) "
     "handwriting, train_r01_v07 (1999), Zenodo, doi:10.5281/zenodo.1195803; Guyon, Schomaker, "
     "Plamondon, Liberman and Janet, UNIPEN project of on-line data exchange and recognizer "
     "benchmarks, ICPR 1994. Changed: cut into lines, size-normalised, resampled, anonymised, "
     "filtered.",
     "url": "https://doi.org/10.5281/zenodo.1195803",
-    "size": "8,214 lines as written by 193 people, and 4,984 joined of words",
+    "size": "8,214 lines by 193 people, 7,037 of them as written and 1,177 of short rows of a page "
+    "laid side by side, and 4,984 joined of words",
 }
 LICENCE = (
     "CC BY 4.0 according to Zenodo (trained on UNIPEN train_r01_v07); UNIPEN's own notice of 1999: "

@@ -1,7 +1,8 @@
 """Lines of UNIPEN, and a reader's character and word error rates on them (jiwer).
 
-`valid` and `test` are the lines as written of writers who are not in training, each decoded in
-three ways; those whose text is not in training either are listed apart.
+`valid` and `test` are the lines of writers who are not in training (of the test, 209 of 734 are of
+short rows of a page laid side by side), each decoded in three ways; those that no training line is
+equal to are listed apart.
 """
 
 from __future__ import annotations
