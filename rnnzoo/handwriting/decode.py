@@ -317,17 +317,18 @@ class InkSampler:
             primed = now.t < leads
             point = tf.where(primed[:, None], forced[:, tf.minimum(now.t + 1, last)], drawn)
             goes_on = ~primed & ~now.done
-            counts = now.counts + tf.cast(goes_on, tf.int32)
-            done, finished = now.done | (goes_on & (counts >= bounds)), now.finished
-            behind = now.behind
+            behind, finished = now.behind, now.finished
             if phi is None:
                 phi = tf.zeros_like(within)
             else:
                 past = tf.reduce_sum(phi * end, -1) > tf.reduce_max(phi * within, -1)
                 behind += tf.cast(goes_on & (past | (behind > 0)), tf.int32)
-                ended = goes_on & (behind > 0) & (point[:, 2] > 0.5)
-                done = done | ended | (behind >= _LAST_POINTS)
-                finished = finished | ended
+                lifted = (now.counts > 0) & (now.point[:, 2] > 0.5)
+                ended = goes_on & (behind > 0) & lifted  # before the point that was drawn
+                goes_on, finished = goes_on & ~ended, finished | ended
+            counts = now.counts + tf.cast(goes_on, tf.int32)
+            full = (counts >= bounds) | (behind >= _LAST_POINTS)
+            done = now.done | finished | (goes_on & full)
             place = now.t - loop_t
             return (
                 points.write(place, point),
