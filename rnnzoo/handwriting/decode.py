@@ -1,10 +1,10 @@
 """Sampling ink inside one compiled graph, many lines at once.
 
 Points come one by one: a component of the mixture, an offset of its Gaussian, and whether the pen
-is lifted. A line ends where the pen is lifted for the first time since the window has gone past its
-text: by section 5.3 it ends at once, which cuts the last letter, whose end the window does not wait
-for. A line is primed by real ink (section 5.5): its points are put in first, its text before the
-text to write.
+is lifted. A line ends where the pen is lifted, the window has gone past the text, and the next
+stroke would not go back over what is written, as a t's cross does: by section 5.3 it ends at once,
+which cuts the last letter, whose end the window does not wait for. A line is primed by real ink
+(section 5.5): its points are put in first, its text before the text to write.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from rnnzoo.layers.int8 import expand_once
 from rnnzoo.layers.mixture_density import mixture_of
 
 _DRAWS = 4  # of a point: component, pen, and two normal numbers
-_LAST_POINTS = 40  # a line gets no more behind the window's end, lifted or not
+# behind the window's end: no stroke goes back over the text after so many, no line has more
+_LATE_POINTS, _LAST_POINTS = 20, 60
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,14 +120,15 @@ class _Asked(NamedTuple):
 
 class _Loop(NamedTuple):
     """Where the graph is: the number of the point, and of each line the point, whether it is done,
-    its counts of new points and of those behind the window's end, whether the window ended it, and
-    the network's state, flat."""
+    its counts of new points and of those behind the window's end, how far left of its right edge
+    the pen is, whether it ended behind its text, and the network's state, flat."""
 
     t: Any
     point: Any
     done: Any
     counts: Any
     behind: Any
+    room: Any
     finished: Any
     state: tuple[Any, ...]
 
@@ -251,8 +253,9 @@ class InkSampler:
         batch = len(asked.characters)
         nothing = tf.zeros([batch], tf.bool)
         state = tuple(tf.nest.flatten(self._writer.initial_state(batch)))
-        counts = tf.zeros([batch], tf.int32)
-        return _Loop(tf.constant(0), asked.forced[:, 0], nothing, counts, counts, nothing, state)
+        counts, room = tf.zeros([batch], tf.int32), tf.zeros([batch])
+        begin = asked.forced[:, 0]
+        return _Loop(tf.constant(0), begin, nothing, counts, counts, room, nothing, state)
 
     def _go_on(
         self, asked: _Asked, until: int, loop: _Loop
@@ -282,6 +285,7 @@ class InkSampler:
                     truths,
                     lines,
                     lines,
+                    tf.TensorSpec([None], tf.float32),
                     truths,
                     *(tf.TensorSpec([None, part.shape[1]], part.dtype) for part in state),
                 ]
@@ -324,9 +328,12 @@ class InkSampler:
                 past = tf.reduce_sum(phi * end, -1) > tf.reduce_max(phi * within, -1)
                 behind += tf.cast(goes_on & (past | (behind > 0)), tf.int32)
                 lifted = (now.counts > 0) & (now.point[:, 2] > 0.5)
-                ended = goes_on & (behind > 0) & lifted  # before the point that was drawn
+                goes_back = (point[:, 0] < now.room) & (behind < _LATE_POINTS)
+                # before the point that was drawn
+                ended = goes_on & (behind > 0) & lifted & ~goes_back
                 goes_on, finished = goes_on & ~ended, finished | ended
             counts = now.counts + tf.cast(goes_on, tf.int32)
+            room = tf.maximum(now.room - point[:, 0], 0.0)
             full = (counts >= bounds) | (behind >= _LAST_POINTS)
             done = now.done | finished | (goes_on & full)
             place = now.t - loop_t
@@ -338,6 +345,7 @@ class InkSampler:
                 done,
                 counts,
                 behind,
+                room,
                 finished,
                 *tf.nest.flatten(after),
             )
