@@ -44,11 +44,13 @@ def by_hand(network, text, options, prime=None, seed=()):
     uniform = np.random.default_rng([0, options.seed, *seed]).random((bound, 2), np.float32)
     normal = np.random.default_rng([1, options.seed, *seed]).standard_normal((bound, 2), np.float32)
     state, point = writer.initial_state(1), np.array([[0, 0, 1.0]], "f4")
-    points, past, finished = [], 0, False
+    points, past, finished, x, edge = [], 0, False, 0.0, 0.0
     for forced in prime.points:
         _, _, state = writer.step(point, characters, state)
         point = forced[None]
-    while len(points) < bound and not finished:
+        x += forced[0]
+        edge = max(edge, x)
+    while len(points) < bound:
         y, phi, state = writer.step(point, characters, state)
         y, n = np.array(y[0], "f8"), len(points)
         pi, mu_1, mu_2, sigma_1, sigma_2, rho = np.split(y[1:], 6)
@@ -62,12 +64,19 @@ def by_hand(network, text, options, prime=None, seed=()):
         covariance = np.array([[s * s, r * s * t], [r * s * t, t * t]])  # (61)
         offset = [mu_1[k], mu_2[k]] + np.linalg.cholesky(covariance) @ normal[n]
         lifted = uniform[n, 1] < 1 / (1 + np.exp(-y[0]))
-        points.append([*(CONFIG.offset_scale * offset), lifted])
-        point = np.array([points[-1]], "f4")
+        offset = CONFIG.offset_scale * offset
         phi = np.array(phi[0])
-        if past or phi[len(whole)] > phi[: len(whole)].max():  # section 5.3
-            past += 1
-            finished = bool(lifted) or past == 40
+        past += past > 0 or phi[len(whole)] > phi[: len(whole)].max()  # section 5.3
+        goes_back = x + offset[0] < edge and past < 20
+        if past and points and points[-1][2] and not goes_back:
+            finished = True
+            break
+        points.append([*offset, lifted])
+        point = np.array([points[-1]], "f4")
+        x += offset[0]
+        edge = max(edge, x)
+        if past == 60:
+            break
     return np.array(points), finished
 
 

@@ -21,7 +21,28 @@ from recipes.pen_data import Line, read_lines
 STYLES = "styles.json"  # in the run's folder, and in the checkpoint
 TEXT = "Quick brown foxes jump over it"
 BIAS = 1.0
-_CHOSEN: tuple[tuple[int, int], ...] = ()  # (number of the training line, seed)
+_CHOSEN: tuple[tuple[int, int], ...] = (  # (number of the training line, seed)
+    (132, 0),
+    (379, 0),
+    (1039, 0),
+    (1089, 0),
+    (1281, 0),
+    (2250, 0),
+    (2722, 0),
+    (3668, 0),
+    (3973, 0),
+    (3991, 0),
+    (4054, 0),
+    (4689, 0),
+    (4999, 0),
+    (6606, 0),
+    (7925, 0),
+    (7954, 0),
+    (7980, 0),
+    (8060, 0),
+    (8111, 0),
+    (8143, 0),
+)
 
 
 def candidates(lines: list[Line], count: int) -> list[int]:
@@ -66,8 +87,6 @@ def main() -> None:
     chosen = list(_CHOSEN)
     if options.candidates:
         chosen = [(number, 0) for number in candidates(lines, options.candidates)]
-    if not chosen:
-        parser.error("no styles are chosen yet: look at --candidates, then fill _CHOSEN")
     found = styles(task, lines, chosen)
     rows = [(str(n), ink_of(style.text, style.points)) for n, style in enumerate(found)]
     draw(rows, options.run / "styles.png")
