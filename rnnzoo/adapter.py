@@ -9,6 +9,7 @@ updates would be noise, so nothing is loaded unless it is the same.
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,7 +28,7 @@ from rnnzoo.checkpoint import (
     save_described,
 )
 from rnnzoo.config import check_types, read_config
-from rnnzoo.errors import CheckpointError, ConfigError
+from rnnzoo.errors import CheckpointError, ConfigError, InputError
 from rnnzoo.manifest import FileRecord
 from rnnzoo.weights import Shapes, fingerprint, read_weights, store_weights
 
@@ -107,6 +108,23 @@ class Adapter:
                 f"{self.config.base_fingerprint}; the weights in {base.folder} have "
                 f"{base.config.fingerprint}: load it on the weights that it was trained on"
             )
+
+    def check_head(self, changes: Mapping[str, Any]) -> None:
+        """Compare a new head that is asked for with the one that the adapter holds the weights of.
+
+        Raises
+        ------
+        InputError
+            For one that differs.
+        """
+        for name, value in changes.items():
+            own = self.config.overrides.get(name)
+            if json.dumps(value, default=repr) != json.dumps(own):
+                has = "the base's own" if own is None else f"{own!r:.200}"
+                raise InputError(
+                    f"the adapter {self.folder} was trained with {name}={has}, got {value!r:.60}: "
+                    f"leave {name} out, or load the base with it and without the adapter"
+                )
 
     def read_weights(self, shapes: Shapes) -> dict[str, np.ndarray]:
         """Factors ("path.a", "path.b") and whole weights by path, in float32.

@@ -270,7 +270,7 @@ def load(
     adapter : str or path, optional
         Low-rank updates of this model, as `Task.save_adapter` writes them: a folder, or
         `hf://organisation/name[@revision]`. They are loaded if these are the weights that they
-        were trained on.
+        were trained on, with the head that they were trained with.
     merge_adapter : bool
         True makes the adapter part of the kernels; False keeps its updates, to train on.
     quantize : "int8", optional

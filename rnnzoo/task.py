@@ -162,7 +162,8 @@ class Task(Tunable, abc.ABC):
             Or one of its kinds, if config, files and weights do not fit each other, or the adapter
             belongs to another base.
         InputError
-            For an override that the family does not allow, and what cannot be quantized.
+            For an override that the family does not allow, a head that is not the adapter's, and
+            what cannot be quantized.
         """
         if quantize is not None:
             check_scheme(quantize)
@@ -173,11 +174,14 @@ class Task(Tunable, abc.ABC):
                 )
         if adapter is not None:
             adapter.check_base(opened)
+            adapter.check_head({n: v for n, v in (overrides or {}).items() if n in cls.heads})
         overrides = {**(adapter.config.overrides if adapter else {}), **(overrides or {})}
         described, stored = cls._describe(opened, overrides)
-        if quantize is not None and adapter is None and described.new_weights:
+        held = set(adapter.config.whole) if adapter else set()
+        new = tuple(path for path in described.new_weights if path not in held)
+        if quantize is not None and new:
             raise InputError(
-                f"{', '.join(described.new_weights)} would begin with new rows, which fit() has to "
+                f"{', '.join(new)} would begin with new rows, which fit() has to "
                 "train: load without quantize, train, and quantize() then"
             )
         shapes = cls.weight_shapes(described.network)
@@ -201,12 +205,11 @@ class Task(Tunable, abc.ABC):
             values = adapter.merged(values, updates)
         task.assign_weights(values)
         task.origin = opened
-        if adapter is None:
-            task.new_weights = described.new_weights
-        elif not merge_adapter:
+        task.new_weights = new
+        if adapter and not merge_adapter:
             task._put_on(adapter, updates)
-        if task.new_weights or described.dropped:
-            _LOGGER.warning(_news(opened, described, len(values)))
+        if new or described.dropped:
+            _LOGGER.warning(_news(opened, new, described.dropped, len(values)))
         if quantize is not None:
             task.quantize(quantize)
         return task
@@ -646,17 +649,16 @@ def _with(callbacks: Any, another: keras.callbacks.Callback) -> Any:
     return [another, *callbacks]
 
 
-def _news(opened: Checkpoint, head: Described, count: int) -> str:
+def _news(opened: Checkpoint, new: tuple[str, ...], dropped: tuple[str, ...], count: int) -> str:
     """What a person has to know of a new head."""
-    new = head.new_weights
     parts = []
     if new:
         parts.append(
             f"{', '.join(new)} {'has' if len(new) == 1 else 'have'} new rows, which fit() has to "
             f"train; the other {count - len(new)} weights are loaded"
         )
-    if head.dropped:
-        parts.append(f"left out, as it does not fit: {', '.join(head.dropped)}")
+    if dropped:
+        parts.append(f"left out, as it does not fit: {', '.join(dropped)}")
     return f"{opened.folder.name} with a new head: {'; '.join(parts)}"
 
 
