@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import functools
 import logging
 import math
 import os
@@ -25,6 +26,7 @@ from rnnzoo.config import choose_options, read_config
 from rnnzoo.errors import CheckpointError, ConfigError, InputError, WeightsError
 from rnnzoo.export import Graph, write_graph
 from rnnzoo.head import Described
+from rnnzoo.inputs import check_batch_size
 from rnnzoo.pairs import Peeked, RawBatches, is_raw, peeked
 from rnnzoo.quantized import check_scheme
 from rnnzoo.tuning import Tunable
@@ -309,7 +311,15 @@ class Task(Tunable, abc.ABC):
         """The network's first output for its own input tensors."""
         return self.network(inputs, training=training)
 
-    def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        **kwargs: Any,
+    ) -> Any:
         """Train on raw pairs.
 
         Parameters
@@ -318,10 +328,14 @@ class Task(Tunable, abc.ABC):
             a `tf.data.Dataset` of (input, target) pairs, or of triples with a weight; or anything
             `keras.Model.fit` takes, as tensors
             A generator or dataset of pairs is read whole; one without an end goes with
-            `steps_per_epoch` and is read as training goes, in its own order.
-        **kwargs
+            `steps_per_epoch`. With it, generators, and datasets without an end or of unknown
+            length, are read as training goes, in their own order.
+        batch_size : int, optional
+            Of raw pairs and of tensors; 32 by default.
+        epochs, verbose, **kwargs
             As of `keras.Model.fit`. `validation_data` takes raw pairs too, `sample_weight` a weight
-            for each.
+            for each. With `validation_steps`, the validation's first so many batches of raw pairs
+            are taken, the same in each epoch.
 
         Returns
         -------
@@ -331,13 +345,14 @@ class Task(Tunable, abc.ABC):
         ------
         InputError
             If inputs, targets and weights differ in number, or are empty; for a pair that cannot
-            be trained on; for a quantized model.
+            be trained on; for a batch size that is no whole number above 0; for a quantized model.
 
         Notes
         -----
         The order of raw pairs depends on the epoch's number alone, and files that Keras writes
         hold the state of the random numbers too: a training that was stopped goes on to the same
-        numbers, by `keras.callbacks.BackupAndRestore` or by `initial_epoch`.
+        numbers, by `keras.callbacks.BackupAndRestore` or by `initial_epoch`. So it is where epochs
+        are whole passes; with `steps_per_epoch` a source is begun anew.
 
         Examples
         --------
@@ -350,9 +365,11 @@ class Task(Tunable, abc.ABC):
         self._check_float("train")
         if not getattr(self, "compiled", False):
             self.compile()
-        batch_size = kwargs.pop("batch_size", None) or 32
+        batch_size = check_batch_size(batch_size, 32)
         batches = RawBatches(self, batch_size, kwargs.get("shuffle", True))
-        checked = RawBatches(self, kwargs.get("validation_batch_size") or batch_size)
+        checked = RawBatches(
+            self, check_batch_size(kwargs.get("validation_batch_size"), batch_size)
+        )
         x = peeked(x)
         if is_raw(x):
             if kwargs.get("validation_split"):
@@ -367,14 +384,15 @@ class Task(Tunable, abc.ABC):
             kwargs |= {"shuffle": False, "callbacks": _with(kwargs.get("callbacks"), batches)}
         elif isinstance(x, (tf.data.Dataset, Iterator)):
             kwargs.setdefault("shuffle", False)  # Keras warns that it does not shuffle these
-        validation = peeked(kwargs.get("validation_data"))
-        if isinstance(validation, tuple) and 2 <= len(validation) <= 3 and is_raw(validation[0]):
-            validation = checked.of(*validation)
-        elif is_raw(validation):
-            validation = checked.of(validation)
-        kwargs |= {"validation_data": validation, "batch_size": None if y is None else batch_size}
+        kwargs["validation_data"] = peeked(kwargs.get("validation_data"))
+        validation = _raw_parts(kwargs["validation_data"])
+        if validation:
+            steps = kwargs.pop("validation_steps", None)
+            of = functools.partial(checked.of, steps=steps, named="validation_steps")
+            kwargs["validation_data"] = of(*validation)
+        kwargs |= {"batch_size": None if y is None else batch_size, "verbose": verbose}
         try:
-            history = super().fit(x, y, **kwargs)
+            history = super().fit(x, y, epochs=epochs, **kwargs)
         except tf.errors.OpError:
             raised = batches.error or checked.error
             if raised is None:
@@ -384,9 +402,21 @@ class Task(Tunable, abc.ABC):
             self.lora.update_kernels()
         return history
 
-    def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        **kwargs: Any,
+    ) -> Any:
         """Loss and metrics on raw pairs as `fit` takes them, or on tensors as
-        `keras.Model.evaluate` does.
+        `keras.Model.evaluate` does; on the first `steps` batches where these are named.
+
+        Raises
+        ------
+        InputError
+            For what `fit` refuses, but for a quantized model, which can be evaluated.
 
         Examples
         --------
@@ -397,11 +427,13 @@ class Task(Tunable, abc.ABC):
         """
         if not getattr(self, "compiled", False):
             self.compile()
+        size = check_batch_size(batch_size, 32)
         x = peeked(x)
         if is_raw(x):
-            batches = RawBatches(self, kwargs.pop("batch_size", None) or 32)
-            x, y = batches.of(x, y, kwargs.pop("sample_weight", None)), None
-        return super().evaluate(x, y, **kwargs)
+            weight, steps = kwargs.pop("sample_weight", None), kwargs.pop("steps", None)
+            x, y = RawBatches(self, size).of(x, y, weight, steps, "steps"), None
+            batch_size = None
+        return super().evaluate(x, y, batch_size=batch_size, verbose=verbose, **kwargs)
 
     def _random_states(self) -> list[Any]:
         """The states of the network's random numbers, which Keras does not save by itself."""
@@ -635,8 +667,19 @@ class Task(Tunable, abc.ABC):
 def _is_endless(x: Any) -> bool:
     """Whether pairs come from what may have no end."""
     if isinstance(x, tf.data.Dataset):
-        return bool(x.cardinality() == tf.data.INFINITE_CARDINALITY)
+        return int(x.cardinality()) in (
+            tf.data.INFINITE_CARDINALITY,
+            tf.data.UNKNOWN_CARDINALITY,
+        )
     return isinstance(x, Peeked)
+
+
+def _raw_parts(validation: Any) -> tuple[Any, ...]:
+    """Raw pairs of `validation_data` as arguments, (x, y[, weights]) or (pairs,); of what is none,
+    nothing."""
+    if isinstance(validation, tuple) and 2 <= len(validation) <= 3:
+        return validation if is_raw(validation[0]) else ()
+    return (validation,) if is_raw(validation) else ()
 
 
 def _with(callbacks: Any, another: keras.callbacks.Callback) -> Any:
