@@ -277,7 +277,8 @@ class Task(Tunable, abc.ABC):
         for name in config.get("frozen", ()):
             task.weights_by_path()[name].trainable = False
         if config.get("lora"):
-            task.enable_lora(**config["lora"])
+            lora = config["lora"]
+            task._begin_lora(lora["rank"], lora["alpha"], lora["targets"], lora["whole"])
         return task
 
     # --- weights ---------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, ClassVar
 
 import keras
@@ -137,17 +137,18 @@ class Tunable(Quantizable):
             The update's scale times the rank; `rank` by default, a scale of 1.
         targets : iterable of str, optional
             Parts or patterns of weight paths, as of `freeze`, whose kernels are updated; by default
-            all input and recurrent kernels of recurrent layers and the kernels of dense ones.
-            Embeddings are updated where they are named.
+            all input and recurrent kernels of recurrent layers and the kernels of dense ones, but
+            for those that are frozen. Embeddings are updated where they are named.
         whole : iterable of str
-            Parts or patterns of weights that train in full besides; those of a new head always do.
+            Parts or patterns of weights that train in full besides; those of a new head always do,
+            unless they are frozen. Averages of a batch normalisation go with its scale.
 
         Raises
         ------
         InputError
-            If `targets` or `whole` match nothing, there is no kernel among the targets, rank or
-            alpha are no numbers above 0, low-rank updates are on already, or the model is
-            quantized.
+            If `targets` or `whole` match nothing or name what is frozen, there is no kernel among
+            the targets or all of them train in full, rank or alpha are no numbers above 0, low-rank
+            updates are on already, or the model is quantized.
 
         Examples
         --------
@@ -162,17 +163,47 @@ class Tunable(Quantizable):
             raise InputError("low-rank updates are on already: merge_lora() first")
         rank, alpha = check_rank(rank, alpha)
         weights = self.weights_by_path()
-        able = {path: weight for path, weight in weights.items() if _can_train(weight)}
-        besides = [whole] if isinstance(whole, str) else whole
-        in_full = choose_weights(able, self.parts, [*besides, *self._loaded_as.changed])
-        shapes = {path: tuple(able[path].shape) for path in able if path not in set(in_full)}
+        shapes = {path: tuple(weights[path].shape) for path in weights if _can_train(weights[path])}
+        frozen = set(self._frozen())
+        if targets is None:  # all that trains
+            shapes = {path: shape for path, shape in shapes.items() if path not in frozen}
         chosen = choose_kernels(shapes, self.parts, targets)
-        frozen = self._frozen()
-        for path, weight in able.items():
-            weight.trainable = path in in_full
-        kernels = {path: weights[path] for path in chosen}
-        self._updates.append(LowRank(kernels, rank, alpha, in_full, frozen))
+        named = choose_weights(weights, self.parts, [whole] if isinstance(whole, str) else whole)
+        if odd := [path for path in weights if path in frozen and path in {*chosen, *named}]:
+            raise InputError(
+                f"frozen, and named to be trained: {', '.join(odd[:5])}: unfreeze() them first, or "
+                "name others"
+            )
+        in_full = self._with_averages({*named, *self._loaded_as.changed})
+        kernels = [path for path in chosen if path not in in_full]
+        if not kernels:
+            raise InputError(
+                f"{', '.join(chosen[:5])} train in full already, so that there is no kernel left "
+                "for low-rank updates: name other targets"
+            )
+        self._begin_lora(rank, alpha, kernels, in_full)
+
+    def _begin_lora(
+        self, rank: int, alpha: float | None, kernels: Iterable[str], in_full: Collection[str]
+    ) -> None:
+        """Train low-rank updates of kernels, and of the weights beside them what can be trained and
+        is not frozen."""
+        weights, frozen = self.weights_by_path(), self._frozen()
+        chosen = {path: weights[path] for path in kernels}
+        for path, weight in weights.items():
+            weight.trainable = path in in_full and path not in frozen and _can_train(weight)
+        self._updates.append(LowRank(chosen, rank, alpha, in_full, frozen))
         self._compile_again()
+
+    def _with_averages(self, chosen: Collection[str]) -> list[str]:
+        """Weights, and the averages of each normalisation whose scale is among them: these move
+        while it trains."""
+        norms = {path.removesuffix("gamma") for path in chosen if path.endswith("/gamma")}
+        return [
+            path
+            for path, weight in self.weights_by_path().items()
+            if path in chosen or (not _can_train(weight) and path.rsplit("/", 1)[0] + "/" in norms)
+        ]
 
     def merge_lora(self) -> None:
         """Make the low-rank updates part of the kernels for good.
@@ -256,7 +287,7 @@ class Tunable(Quantizable):
         c, variables = adapter.config, self.weights_by_path()
         for path in c.whole:
             variables[path].assign(updates[path])
-        self.enable_lora(c.rank, c.alpha, c.targets, c.whole)
+        self._begin_lora(c.rank, c.alpha, c.targets, c.whole)
         self._low_rank("load").assign_factors(updates)
 
     def _low_rank(self, aim: str) -> LowRank:
@@ -320,7 +351,7 @@ class Tunable(Quantizable):
             )
             loss = self.optimizer.scale_loss(loss)
         weights = self.weights_by_path()
-        others = [weights[path] for path in self.lora.whole]
+        others = [weights[path] for path in self.lora.whole if weights[path].trainable]
         self.optimizer.apply_gradients(self.lora.gradients(tape, loss, others))
         self.lora.update_kernels()
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)

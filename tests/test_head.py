@@ -117,6 +117,8 @@ def test_an_alphabet_keeps_the_rows_of_the_characters_it_shares(tmp_path, caplog
     assert reordered.new_weights == ()
     np.testing.assert_array_equal(values(reordered)[kernel], old[:, [0, 3, 2, 1]])
     shorter = rnnzoo.load(tmp_path / "base", alphabet="ba")  # nothing is new, but it differs
+    with pytest.raises(InputError, match=f"^{kernel} train in full already"):
+        shorter.enable_lora(rank=1, targets=["head"])
     shorter.enable_lora(rank=1)
     assert shorter.lora.whole == tuned.new_weights
     shorter.save_adapter(tmp_path / "adapter")

@@ -167,6 +167,15 @@ def test_frozen_before_is_frozen_after_and_whole_weights_train(vocabulary):
     model.merge_lora()
     trained = {w.path for w in model.trainable_weights}
     assert trained == {path for path in before if not path.startswith("encoder/")}
+    for named in ({"targets": ["encoder"]}, {"targets": ["attention"], "whole": "encoder"}):
+        with pytest.raises(InputError, match=r"frozen, and named to be trained: encoder/"):
+            model.enable_lora(**named)
+    assert {w.path for w in model.trainable_weights} == trained and model.lora is None
+    model.enable_lora(rank=2)
+    assert not any(path.startswith("encoder/") for path in model.lora.targets)
+    before = values(model)
+    model.fit(SOURCES, TARGETS, verbose=0)
+    assert changed(before, values(model)) == set(model.lora.targets)
 
 
 @pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16", "bfloat16"])
@@ -219,6 +228,29 @@ def test_whole_weights_and_overrides_travel_with_the_adapter(saved, tmp_path):
         assert again.config.dropout == 0.4
         for path, value in values(model).items():
             np.testing.assert_allclose(values(again)[path], value, atol=1e-6)
+
+
+def test_averages_of_norms_that_train_travel_with_the_adapter(tmp_path):
+    build("deepspeech").save(tmp_path / "base")
+    model = rnnzoo.load(tmp_path / "base")
+    model.enable_lora(rank=1, targets=["recurrent"], whole=["convolutions"])
+    averages = {path for path in model.lora.whole if "/moving_" in path}
+    assert averages and all("conv" in path for path in averages)
+    model.compile(run_eagerly=True)
+    before = values(model)
+    model.fit(*PAIRS["deepspeech"], verbose=0)
+    assert changed(before, values(model)) == {*model.lora.targets, *model.lora.whole}
+    model.save_adapter(tmp_path / "adapter")
+    model.save(tmp_path / "model.keras")
+    for again in (
+        rnnzoo.load(tmp_path / "base", adapter=tmp_path / "adapter"),
+        rnnzoo.load(tmp_path / "base", adapter=tmp_path / "adapter", merge_adapter=False),
+        rnnzoo.load(tmp_path / "model.keras"),
+    ):
+        for path, value in values(model).items():
+            np.testing.assert_allclose(values(again)[path], value, atol=1e-6)
+    assert again.lora.whole == model.lora.whole
+    assert len(again.trainable_weights) == len(model.trainable_weights)
 
 
 def test_saving_the_whole_model_saves_the_sums(tuned, tmp_path):
