@@ -46,7 +46,7 @@ class AdapterConfig:
     family : str
         Of the base.
     base : str or None
-        Its name or hf:// address; None for a base that was a folder.
+        Its name, or its hf:// address with the commit; None for a base that was a folder.
     base_fingerprint : str
         The sha256 over its stored weights.
     rank, alpha : int, float

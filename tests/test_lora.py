@@ -13,6 +13,7 @@ from tiny_tasks import PAIRS, build, changed, values
 import rnnzoo
 from rnnzoo import hub
 from rnnzoo.adapter import open_adapter
+from rnnzoo.cli import main
 from rnnzoo.errors import (
     CheckpointError,
     ConfigError,
@@ -390,7 +391,23 @@ def test_an_adapter_comes_from_the_hub(tuned, hub_server, tmp_path):
         "hf://me/base", adapter="hf://me/tuned@v1", merge_adapter=False, **options
     )
     going_on.save_adapter(tmp_path / "other")
-    assert open_adapter(tmp_path / "other").config.base == "hf://me/base@main"
+    commit = hub_server.repository("me/base").resolve("main")
+    assert open_adapter(tmp_path / "other").config.base == f"hf://me/base@{commit}"
+
+
+def test_the_command_line_knows_adapters(tuned, hub_server, tmp_path, capsys):
+    folder, adapter, model = tuned
+    assert main(["verify", str(adapter), str(folder)]) == 0
+    assert capsys.readouterr().out.count("all whole") == 2
+    hub.push_folder(adapter, "me/told", token=WRITER)
+    assert main(["download", "hf://me/told", "--cache-dir", str(tmp_path / "cache")]) == 0
+    fetched = capsys.readouterr().out.strip()
+    assert open_adapter(fetched).config == open_adapter(adapter).config
+    assert main(["predict", str(folder), "the cat", "--adapter", fetched, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["score"] == pytest.approx(model.predict("the cat").score, 1e-4)
+    (adapter / "model.safetensors").write_bytes(b"")
+    assert main(["verify", str(adapter)]) == 1
 
 
 def test_a_released_translator_learns_by_lora(tmp_path):
