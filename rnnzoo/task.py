@@ -291,9 +291,14 @@ class Task(Tunable, abc.ABC):
         WeightsError
             If a weight is missing, unknown or of another shape; none is set then.
         InputError
-            For a quantized model.
+            For a quantized model, and while low-rank updates are on.
         """
         self._check_float("set weights")
+        if self.lora is not None:
+            raise InputError(
+                "low-rank updates are on, and kernels are the sums of theirs: merge_lora() first, "
+                "then set weights"
+            )
         variables = self.weights_by_path()
         if set(values) != set(variables):
             odd = sorted(set(values) ^ set(variables))
@@ -399,8 +404,7 @@ class Task(Tunable, abc.ABC):
             if raised is None:
                 raise
             raise raised from None
-        if self.lora is not None:  # an optimizer with averaged weights sets them at the end
-            self.lora.update_kernels()
+        self._renew_kernels()  # an optimizer with averaged weights sets them at the end
         return history
 
     def evaluate(
@@ -434,7 +438,9 @@ class Task(Tunable, abc.ABC):
             weight, steps = kwargs.pop("sample_weight", None), kwargs.pop("steps", None)
             x, y = RawBatches(self, size).of(x, y, weight, steps, "steps"), None
             batch_size = None
-        return super().evaluate(x, y, batch_size=batch_size, verbose=verbose, **kwargs)
+        found = super().evaluate(x, y, batch_size=batch_size, verbose=verbose, **kwargs)
+        self._renew_kernels()
+        return found
 
     def _random_states(self) -> list[Any]:
         """The states of the network's random numbers, which Keras does not save by itself."""
@@ -450,6 +456,7 @@ class Task(Tunable, abc.ABC):
             For a quantized model, whose files are folders.
         """
         self._check_float("write one of Keras' files")
+        self._renew_kernels()
         for number, state in enumerate(self._random_states()):
             store[f"random_state_{number}"] = np.asarray(state)
 
@@ -529,6 +536,7 @@ class Task(Tunable, abc.ABC):
         self, folder: pathlib.Path, name: str, address: str, storage: str | None
     ) -> None:
         """Write a checkpoint folder with a card of that name, loaded from that address."""
+        self._renew_kernels()
         storage = storage or self.quantization or "float32"
         checkpoint.save_checkpoint(
             folder,

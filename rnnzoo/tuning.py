@@ -58,7 +58,7 @@ class Tunable(Quantizable):
         ----------
         *parts : str
             Names of the family's parts (`Task.parts`), or patterns of weight paths such as
-            "decoder/lstm_*"; everything without any.
+            "decoder/lstm_*"; everything without any, an empty list that is spread out among it.
 
         Raises
         ------
@@ -78,7 +78,8 @@ class Tunable(Quantizable):
     def unfreeze(self, *parts: str) -> None:
         """Let parts train again that were frozen; all of them without any name.
 
-        Parameters and errors are those of `freeze`.
+        Parameters and errors are those of `freeze`: `unfreeze(*model.new_weights)` lets everything
+        train where no weight is new.
 
         Examples
         --------
@@ -244,8 +245,9 @@ class Tunable(Quantizable):
         Raises
         ------
         InputError
-            If low-rank updates are not on, the model was not loaded from a checkpoint, or other
-            weights differ from it too.
+            If low-rank updates are not on, the model was not loaded from a checkpoint (one from a
+            .keras file goes on training, but does not know its base), or other weights differ from
+            it too.
         CheckpointError
             If the folder holds something else or cannot be written, or the base's cannot be read.
 
@@ -263,8 +265,9 @@ class Tunable(Quantizable):
         lora = self._low_rank("save")
         if self.origin is None:
             raise InputError(
-                "an adapter belongs to a base: load it with rnnzoo.load, then enable_lora and fit; "
-                "or save the whole model with save()"
+                "an adapter belongs to a base, and this model was not loaded from a checkpoint: a "
+                ".keras file, for one, does not hold its base. Load the base with rnnzoo.load, "
+                "then enable_lora and fit; or save the whole model with save()"
             )
         self._check_base(self.origin, lora)
         variables = self.weights_by_path()
@@ -340,6 +343,7 @@ class Tunable(Quantizable):
         self._check_float("train")
         if self.lora is None:
             return super().train_step(data)
+        self._renew_kernels()
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
             y_pred = self(x, training=True)
@@ -353,8 +357,19 @@ class Tunable(Quantizable):
         weights = self.weights_by_path()
         others = [weights[path] for path in self.lora.whole if weights[path].trainable]
         self.optimizer.apply_gradients(self.lora.gradients(tape, loss, others))
-        self.lora.update_kernels()
+        self._renew_kernels()
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+
+    def test_step(self, data: Any) -> Any:
+        """Keras' own, on the low-rank updates as they are."""
+        self._renew_kernels()
+        return super().test_step(data)
+
+    def _renew_kernels(self) -> None:
+        """Take the sums anew: callbacks such as `keras.callbacks.SwapEMAWeights` set the factors
+        alone."""
+        if self.lora is not None:
+            self.lora.update_kernels()
 
 
 def _can_train(weight: Any) -> bool:

@@ -297,8 +297,41 @@ def test_an_adapter_of_weights_that_were_trained_besides_is_refused(saved, tmp_p
     assert not (tmp_path / "adapter").exists()
     made = build("seq2seq", model.preprocessor.vocabulary)
     made.enable_lora(rank=1)
-    with pytest.raises(InputError, match=r"load it with rnnzoo\.load"):
+    with pytest.raises(InputError, match=r"a \.keras file, for one, does not hold its base"):
         made.save_adapter(tmp_path / "adapter")
+
+
+class _Saved(keras.callbacks.Callback):
+    """Saves the model at the end of each epoch."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.save(self.path)
+
+
+def test_averaged_factors_are_validated_and_saved(vocabulary, tmp_path):
+    model = build("seq2seq", vocabulary)
+    model.enable_lora(rank=2, targets=["decoder"])
+    optimizer = keras.optimizers.Adam(0.3, use_ema=True, ema_momentum=0.9)
+    model.compile(optimizer, run_eagerly=True)
+    swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
+    history = model.fit(
+        SOURCES, TARGETS, epochs=2, verbose=0, validation_data=(SOURCES, TARGETS),
+        callbacks=[swap, _Saved(tmp_path / "averaged")],
+    ).history  # fmt: skip
+    again = rnnzoo.load(tmp_path / "averaged")
+    again.compile(run_eagerly=True)
+    found = again.evaluate(SOURCES, TARGETS, verbose=0)
+    assert found == pytest.approx(history["val_loss"][-1], rel=1e-4)
+    assert found != pytest.approx(history["loss"][-1], rel=1e-3)
+    for path, kernel in base_of(model).items():
+        a, b = (model.lora.factors()[f"{path}.{letter}"] for letter in "ab")
+        np.testing.assert_allclose(values(model)[path], kernel + a @ b, atol=1e-5)
+    with pytest.raises(InputError, match=r"merge_lora\(\) first"):
+        model.assign_weights(values(model))
 
 
 def test_an_adapter_is_written_whole_or_not_at_all(tuned, tmp_path, monkeypatch):
