@@ -1,7 +1,8 @@
 """An adapter on disk: the low-rank updates of a base, and which base they belong to.
 
-A small folder of a checkpoint's kind: `config.json`, `model.safetensors`, and `files.json` with
-size and sha256 of both; written whole or not at all, and fetched from the hub as a checkpoint is.
+A small folder of a checkpoint's kind: `config.json`, `model.safetensors`, a card, and `files.json`
+with size and sha256 of each; written whole or not at all, and fetched from the hub as a checkpoint
+is.
 The base is named by its name and by its weights' fingerprint, a sha256: on any other weights the
 updates would be noise, so nothing is loaded unless it is the same.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from rnnzoo.checkpoint import (
     FILES,
     FORMAT_VERSION,
     WEIGHTS,
+    CardFile,
     Checkpoint,
     open_checkpoint,
     open_folder,
@@ -208,8 +210,10 @@ def save_adapter(
     whole: tuple[str, ...],
     overrides: Mapping[str, Any],
     weights: Mapping[str, np.ndarray],
+    card: Callable[[AdapterConfig], CardFile] | None = None,
 ) -> Adapter:
-    """Write an adapter's folder, whole or not at all, as `rnnzoo.checkpoint.save_checkpoint` does.
+    """Write an adapter's folder, whole or not at all, as `rnnzoo.checkpoint.save_checkpoint` does,
+    with the card that `card` gives for its config.
 
     Raises
     ------
@@ -233,4 +237,5 @@ def save_adapter(
     place = Path(folder)
     if (place / FILES).is_file():
         open_adapter(place)
-    return save_described(place, dataclasses.asdict(config), stored, open_adapter)
+    written = None if card is None else card(config)
+    return save_described(place, dataclasses.asdict(config), stored, open_adapter, written)

@@ -358,9 +358,10 @@ def save_described(
     config: Mapping[str, Any],
     stored: Mapping[str, np.ndarray],
     opening: Callable[[Path], Any],
+    card: CardFile | None = None,
 ) -> Any:
     """Write a folder of stored weights and another kind of `config.json` than a checkpoint's, whole
-    or not at all; `opening` reads and verifies it.
+    or not at all; `opening` reads and verifies it. A card that a person wrote there is kept.
 
     Raises
     ------
@@ -371,7 +372,7 @@ def save_described(
         CONFIG: (json.dumps(config, indent=1) + "\n").encode(),
         WEIGHTS: _safetensors(stored),
     }
-    return _write_folder(folder, contents, opening=opening)
+    return _write_folder(folder, contents, card, opening)
 
 
 def replace_card(folder: Path, card: str) -> Checkpoint:

@@ -506,6 +506,8 @@ def _changes(
         names.add(CARD)
     changes: list[Any] = [CommitOperationAdd(name, opened.folder / name) for name in sorted(names)]
     gone = old & there - set(opened.files) - {CARD, FILES}
+    if card is None and hubs_card is not None and hubs_card.ours:  # it is of what was there
+        gone |= {CARD}
     return head.sha, changes + [CommitOperationDelete(name) for name in sorted(gone)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import types
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, ClassVar
@@ -12,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnnzoo.adapter import Adapter, save_adapter
+from rnnzoo.card import adapter_card
 from rnnzoo.checkpoint import CONFIG, Checkpoint
 from rnnzoo.config import read_config
 from rnnzoo.errors import InputError
@@ -235,7 +237,8 @@ class Tunable(Quantizable):
         """Write the low-rank updates as a small folder that `rnnzoo.load(..., adapter=folder)`
         reads.
 
-        It names the base that the model was loaded from, with the sha256 over its weights.
+        It names the base that the model was loaded from, with the sha256 over its weights, and gets
+        a small card, `README.md`; one that a person wrote there is kept.
 
         Parameters
         ----------
@@ -272,6 +275,9 @@ class Tunable(Quantizable):
         self._check_base(self.origin, lora)
         variables = self.weights_by_path()
         weights = {path: np.asarray(variables[path], np.float32) for path in lora.whole}
+        weights |= lora.factors()
+        count = sum(weight.size for weight in weights.values())
+        name, history = pathlib.Path(folder).resolve().name, getattr(self, "history", None)
         save_adapter(
             folder,
             family=self.family,
@@ -282,7 +288,8 @@ class Tunable(Quantizable):
             targets=lora.targets,
             whole=lora.whole,
             overrides=self._loaded_as.overrides,
-            weights={**weights, **lora.factors()},
+            weights=weights,
+            card=lambda config: adapter_card(config, name, count, history),
         )
 
     def _put_on(self, adapter: Adapter, updates: Mapping[str, np.ndarray]) -> None:

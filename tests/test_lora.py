@@ -194,8 +194,11 @@ def test_other_precisions_train_too(saved, dtype):
 def test_an_adapter_is_small_and_loads_on_its_base(tuned):
     folder, adapter, model = tuned
     assert {path.name for path in adapter.iterdir()} == {
-        "config.json", "files.json", "model.safetensors",
+        "config.json", "files.json", "model.safetensors", "README.md",
     }  # fmt: skip
+    card = (adapter / "README.md").read_text()
+    assert 'adapter="adapter")' in card and "- Rank: 3; parameters: " in card
+    assert "The last fit: 3 epochs" in card and "license" not in card
     config = open_adapter(adapter).config
     fingerprint = json.loads((folder / "config.json").read_text())["fingerprint"]
     assert (config.base, config.base_fingerprint) == (None, fingerprint)
@@ -211,7 +214,9 @@ def test_an_adapter_is_small_and_loads_on_its_base(tuned):
         np.testing.assert_array_equal(going_on.lora.factors()[name], value)
     going_on.compile(run_eagerly=True)
     going_on.fit(SOURCES, TARGETS, verbose=0)
+    (adapter / "README.md").write_text("By hand.\n")
     going_on.save_adapter(adapter)  # in its place
+    assert (adapter / "README.md").read_text() == "By hand.\n"
     again = rnnzoo.load(folder, adapter=adapter)
     for path, value in values(going_on).items():
         np.testing.assert_allclose(values(again)[path], value, atol=1e-6)
@@ -426,6 +431,15 @@ def test_an_adapter_comes_from_the_hub(tuned, hub_server, tmp_path):
     going_on.save_adapter(tmp_path / "other")
     commit = hub_server.repository("me/base").resolve("main")
     assert open_adapter(tmp_path / "other").config.base == f"hf://me/base@{commit}"
+    card = (tmp_path / "other" / "README.md").read_text()
+    assert "base_model: me/base\nbase_model_relation: adapter\n" in card
+    hub.push_folder(folder, "me/both", token=WRITER)
+    hub.push_folder(tmp_path / "other", "me/both", token=WRITER)
+    assert hub_server.repository("me/both").files()["README.md"].decode() == card
+    hub.push_folder(folder, "me/both", token=WRITER)
+    (tmp_path / "other" / "README.md").unlink()
+    hub.push_folder(tmp_path / "other", "me/both", token=WRITER)
+    assert "README.md" not in hub_server.repository("me/both").files()
 
 
 def test_the_command_line_knows_adapters(tuned, hub_server, tmp_path, capsys):
@@ -457,6 +471,9 @@ def test_a_released_translator_learns_by_lora(tmp_path):
         np.testing.assert_array_equal(kernel, before[path])
     model.save_adapter(tmp_path / "adapter")
     assert open_adapter(tmp_path / "adapter").config.base == "seq2seq-en-fr"
+    card = (tmp_path / "adapter" / "README.md").read_text()
+    licence = rnnzoo.info("seq2seq-en-fr").entry.licence
+    assert "license: " in card and f"Licence of the base's weights: {licence}" in card
     size = (tmp_path / "adapter" / "model.safetensors").stat().st_size
     assert size < 0.02 * 4 * model.network.count_params()
     again = rnnzoo.load("seq2seq-en-fr", adapter=str(tmp_path / "adapter"))
