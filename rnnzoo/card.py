@@ -234,8 +234,8 @@ class AdapterCard:
             f"# {self.name}",
             f"Low-rank updates (LoRA) of {base}, saved by rnnzoo {version}.",
             f"```python\nimport rnnzoo\n\nmodel = {call}\n```",
-            "`adapter` is this folder, or `hf://organisation/name` where it was pushed to. It loads "
-            "on the weights that it was trained on, and on no others.",
+            "`adapter` is this folder, or `hf://organisation/name` where it was pushed to. It "
+            "loads on the weights that it was trained on, and on no others.",
             f"- Family: `{self.family}`\n- Rank: {self.rank}; parameters: {self.parameters:,}",
             "## Training\n\n" + "\n".join(f"- {line}" for line in training if line),
         ]

@@ -98,18 +98,15 @@ def test_sources_without_an_end(model):
             lambda: itertools.cycle(pairs), output_signature=(spec, spec)
         )
 
-    for spec in (text, tf.TensorSpec(None, tf.string)):
-        few = from_generator(spec)
-        if spec is not text:
-            with pytest.raises(InputError, match="texts of unknown rank"):
-                losses(model, few, steps_per_epoch=1)
-            continue
-        assert len(losses(model, few, steps_per_epoch=2, batch_size=2)) == 1
+    assert len(losses(model, from_generator(), steps_per_epoch=2, batch_size=2)) == 1
+    with pytest.raises(InputError, match="texts of unknown rank"):
+        losses(model, from_generator(tf.TensorSpec(None, tf.string)), steps_per_epoch=1)
     model.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
     expected = model.evaluate(SOURCES[:3], TARGETS[:3], verbose=0)
     few = {"validation_steps": 3, "validation_batch_size": 1, "epochs": 2}
     for endless in (lambda: itertools.cycle(pairs), from_generator):
-        assert model.evaluate(endless(), steps=1, batch_size=3, verbose=0) == pytest.approx(expected)
+        found = model.evaluate(endless(), steps=1, batch_size=3, verbose=0)
+        assert found == pytest.approx(expected)
         history = model.fit(SOURCES, TARGETS, verbose=0, validation_data=endless(), **few).history
         assert history["val_loss"][0] == history["val_loss"][1]
 
@@ -134,9 +131,7 @@ def test_batches_of_tensors_are_keras_own(model):
     assert int(model.optimizer.iterations) == 5
     arrays = (x, y, weights)
     for validation in (arrays, tf.data.Dataset.from_tensors(arrays), (SOURCES, TARGETS)):
-        history = model.fit(
-            x, y, 2, 1, 0, validation_data=validation, validation_batch_size=4
-        )
+        history = model.fit(x, y, 2, 1, 0, validation_data=validation, validation_batch_size=4)
         found = [*history.history["val_loss"], model.evaluate(x, y, 4, 0, sample_weight=weights)]
         assert found[0] == pytest.approx(found[1], rel=1e-5)
 
@@ -172,7 +167,10 @@ def test_datasets_of_sound_and_of_nested_targets_are_raw_pairs():
         inputs, targets = PAIRS[name]
         if name == "deeploc":
             targets = [(place, True) for place in ("Nucleus", "Plastid", "Nucleus", "Cytoplasm")]
-            spec = (tf.TensorSpec([], tf.string), (tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.bool)))
+            spec = (
+                tf.TensorSpec([], tf.string),
+                (tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.bool)),
+            )
         else:
             sound = (tf.TensorSpec([None], tf.float32), tf.TensorSpec([], tf.int32))
             spec = (sound, tf.TensorSpec([], tf.string))

@@ -231,5 +231,5 @@ def test_a_head_and_low_rank_updates_travel_together(tmp_path, caplog):
     plain = rnnzoo.load(tmp_path / "base")
     plain.enable_lora(rank=1, targets=["encoder"])
     plain.save_adapter(tmp_path / "adapter")
-    with pytest.raises(InputError, match=r"trained with locations=the base's own, got \['x', 'y'\]"):
+    with pytest.raises(InputError, match=r"with locations=the base's own, got \['x', 'y'\]"):
         load(locations=["x", "y"])
