@@ -1,7 +1,8 @@
 """An adapter on disk: the low-rank updates of a base, and which base they belong to.
 
-A small folder of a checkpoint's kind: `config.json`, `model.safetensors`, and `files.json` with
-size and sha256 of both; written whole or not at all, and fetched from the hub as a checkpoint is.
+A small folder of a checkpoint's kind: `config.json`, `model.safetensors`, a card, and `files.json`
+with size and sha256 of each; written whole or not at all, and fetched from the hub as a checkpoint
+is.
 The base is named by its name and by its weights' fingerprint, a sha256: on any other weights the
 updates would be noise, so nothing is loaded unless it is the same.
 """
@@ -9,8 +10,9 @@ updates would be noise, so nothing is loaded unless it is the same.
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +23,14 @@ from rnnzoo.checkpoint import (
     FILES,
     FORMAT_VERSION,
     WEIGHTS,
+    CardFile,
     Checkpoint,
     open_checkpoint,
     open_folder,
     save_described,
 )
 from rnnzoo.config import check_types, read_config
-from rnnzoo.errors import CheckpointError, ConfigError
+from rnnzoo.errors import CheckpointError, ConfigError, InputError
 from rnnzoo.manifest import FileRecord
 from rnnzoo.weights import Shapes, fingerprint, read_weights, store_weights
 
@@ -45,7 +48,7 @@ class AdapterConfig:
     family : str
         Of the base.
     base : str or None
-        Its name or hf:// address; None for a base that was a folder.
+        Its name, or its hf:// address with the commit; None for a base that was a folder.
     base_fingerprint : str
         The sha256 over its stored weights.
     rank, alpha : int, float
@@ -107,6 +110,23 @@ class Adapter:
                 f"{self.config.base_fingerprint}; the weights in {base.folder} have "
                 f"{base.config.fingerprint}: load it on the weights that it was trained on"
             )
+
+    def check_head(self, changes: Mapping[str, Any]) -> None:
+        """Compare a new head that is asked for with the one that the adapter holds the weights of.
+
+        Raises
+        ------
+        InputError
+            For one that differs.
+        """
+        for name, value in changes.items():
+            own = self.config.overrides.get(name)
+            if json.dumps(value, default=repr) != json.dumps(own):
+                has = "the base's own" if own is None else f"{own!r:.200}"
+                raise InputError(
+                    f"the adapter {self.folder} was trained with {name}={has}, got {value!r:.60}: "
+                    f"leave {name} out, or load the base with it and without the adapter"
+                )
 
     def read_weights(self, shapes: Shapes) -> dict[str, np.ndarray]:
         """Factors ("path.a", "path.b") and whole weights by path, in float32.
@@ -190,8 +210,10 @@ def save_adapter(
     whole: tuple[str, ...],
     overrides: Mapping[str, Any],
     weights: Mapping[str, np.ndarray],
+    card: Callable[[AdapterConfig], CardFile] | None = None,
 ) -> Adapter:
-    """Write an adapter's folder, whole or not at all, as `rnnzoo.checkpoint.save_checkpoint` does.
+    """Write an adapter's folder, whole or not at all, as `rnnzoo.checkpoint.save_checkpoint` does,
+    with the card that `card` gives for its config.
 
     Raises
     ------
@@ -215,4 +237,5 @@ def save_adapter(
     place = Path(folder)
     if (place / FILES).is_file():
         open_adapter(place)
-    return save_described(place, dataclasses.asdict(config), stored, open_adapter)
+    written = None if card is None else card(config)
+    return save_described(place, dataclasses.asdict(config), stored, open_adapter, written)

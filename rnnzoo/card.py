@@ -2,6 +2,7 @@
 
 `Card` tells of an entry all that the manifest records; `TrainedCard` of other weights what the task
 itself knows, which is neither a licence nor a measured figure: these are their author's to add.
+`AdapterCard` tells of low-rank updates which base they belong to, and its licence.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rnnzoo import hub
+from rnnzoo.adapter import AdapterConfig
 from rnnzoo.checkpoint import CardFile, read_card
 from rnnzoo.errors import CheckpointError
 from rnnzoo.manifest import DataRecord, Entry, MetricRecord, TableRecord, package_manifest
@@ -191,6 +193,102 @@ class TrainedCard:
         return _with_metadata(metadata, self.markdown())
 
 
+@dataclasses.dataclass(frozen=True)
+class AdapterCard:
+    """The card of low-rank updates.
+
+    Attributes
+    ----------
+    name : str
+        The heading, and the folder that `rnnzoo.load` takes as `adapter`.
+    family : str
+    base : str or None
+        The base's name or hf:// address; None for one that was a folder.
+    fingerprint : str
+        Of the base's weights.
+    rank, parameters : int
+    trained : str
+        What the last `fit` did; empty if there was none.
+    entry : Entry, optional
+        The entry that the base is.
+    """
+
+    name: str
+    family: str
+    base: str | None
+    fingerprint: str
+    rank: int
+    parameters: int
+    trained: str = ""
+    entry: Entry | None = None
+
+    def markdown(self) -> str:
+        """The card without the hub's metadata."""
+        version = importlib.metadata.version("rnnzoo")
+        base = f"`{self.base}`" if self.base else f"weights of the family `{self.family}`"
+        call = f'rnnzoo.load("{self.base or "folder-of-the-base"}", adapter="{self.name}")'
+        training = [f"Base: {base}, with the fingerprint `{self.fingerprint}`", self.trained]
+        if self.entry is not None:
+            training.insert(1, f"Licence of the base's weights: {self.entry.licence}")
+        parts = [
+            f"# {self.name}",
+            f"Low-rank updates (LoRA) of {base}, saved by rnnzoo {version}.",
+            f"```python\nimport rnnzoo\n\nmodel = {call}\n```",
+            "`adapter` is this folder, or `hf://organisation/name` where it was pushed to. It "
+            "loads on the weights that it was trained on, and on no others.",
+            f"- Family: `{self.family}`\n- Rank: {self.rank}; parameters: {self.parameters:,}",
+            "## Training\n\n" + "\n".join(f"- {line}" for line in training if line),
+        ]
+        return "\n\n".join(parts) + "\n"
+
+    def hub_readme(self) -> str:
+        """The card with the metadata that the Hugging Face Hub reads."""
+        metadata: dict[str, Any] = {
+            "library_name": "rnnzoo",
+            "tags": [self.family, "keras", "recurrent", "lora"],
+        }
+        if self.entry is not None:
+            metadata |= _licence(self.entry.licence) | _purpose(self.entry.task, ())
+        published = self.entry.hub if self.entry is not None else None
+        if self.base is not None and self.base.startswith("hf://"):
+            published = hub.parse_uri(self.base)
+        if published is not None:
+            metadata |= {"base_model": published.repo_id, "base_model_relation": "adapter"}
+        return _with_metadata(metadata, self.markdown())
+
+
+def _entry_of(fingerprint: str) -> Entry | None:
+    """The entry that has weights of a fingerprint."""
+    known = package_manifest().entries.values()
+    return next((entry for entry in known if entry.fingerprint == fingerprint), None)
+
+
+def adapter_card(config: AdapterConfig, name: str, parameters: int, history: Any) -> CardFile:
+    """The card to save with low-rank updates.
+
+    Parameters
+    ----------
+    config : AdapterConfig
+    name : str
+        The heading, and the folder that it is saved to.
+    parameters : int
+        How many numbers it holds.
+    history : keras.callbacks.History, optional
+        Of the last `fit`.
+    """
+    text = AdapterCard(
+        name=name,
+        family=config.family,
+        base=config.base,
+        fingerprint=config.base_fingerprint,
+        rank=config.rank,
+        parameters=parameters,
+        trained=_trained(history),
+        entry=_entry_of(config.base_fingerprint),
+    ).hub_readme()
+    return CardFile(text.encode())
+
+
 def card_of(task: Task, name: str, address: str, storage: str) -> CardFile:
     """The card to save with a task: of an entry's weights the manifest's, of weights that are as
     they were loaded the one they came with, of others what the task knows.
@@ -205,9 +303,7 @@ def card_of(task: Task, name: str, address: str, storage: str) -> CardFile:
     """
     entry, repository = None, ""
     if task.origin is not None:
-        fingerprint = task.origin.config.fingerprint
-        known = package_manifest().entries.values()
-        entry = next((e for e in known if e.fingerprint == fingerprint), None)
+        entry = _entry_of(task.origin.config.fingerprint)
         published = entry.hub if entry is not None else hub.repository_of(task.origin.folder)
         repository = published.repo_id if published is not None else ""
         if _is_as_loaded(task):

@@ -329,7 +329,8 @@ def save_checkpoint(
     Raises
     ------
     CheckpointError
-        If the place holds something else, or cannot be written.
+        If the place holds something else, is a mount point or above the working directory, or
+        cannot be written.
     """
     stored = store_weights(weights, storage, integers)
     config = Config(
@@ -357,9 +358,10 @@ def save_described(
     config: Mapping[str, Any],
     stored: Mapping[str, np.ndarray],
     opening: Callable[[Path], Any],
+    card: CardFile | None = None,
 ) -> Any:
     """Write a folder of stored weights and another kind of `config.json` than a checkpoint's, whole
-    or not at all; `opening` reads and verifies it.
+    or not at all; `opening` reads and verifies it. A card that a person wrote there is kept.
 
     Raises
     ------
@@ -370,7 +372,7 @@ def save_described(
         CONFIG: (json.dumps(config, indent=1) + "\n").encode(),
         WEIGHTS: _safetensors(stored),
     }
-    return _write_folder(folder, contents, opening=opening)
+    return _write_folder(folder, contents, card, opening)
 
 
 def replace_card(folder: Path, card: str) -> Checkpoint:
@@ -404,6 +406,7 @@ def _write_folder(
     building: Path | None = None
     try:
         folder = folder.resolve()
+        _check_movable(folder)
         if not folder.exists() and _previous(folder).is_dir():
             _previous(folder).rename(folder)
         kept = _kept_files(folder)
@@ -433,6 +436,23 @@ def _write_folder(
         if building is not None:
             shutil.rmtree(building, ignore_errors=True)
     return opening(folder)
+
+
+def _check_movable(folder: Path) -> None:
+    """Refuse a place that cannot be put aside for a new folder."""
+    try:
+        working = Path.cwd().resolve()
+    except OSError:  # it was deleted
+        working = None
+    if working is not None and working.is_relative_to(folder):
+        raise CheckpointError(
+            f"{folder} holds the working directory, and a save replaces its folder: name a new "
+            "folder in it, or work elsewhere"
+        )
+    if folder.is_mount():
+        raise CheckpointError(
+            f"{folder} is a mount point, which cannot be replaced: name a new folder in it"
+        )
 
 
 def _kept_files(folder: Path) -> list[str]:

@@ -62,7 +62,8 @@ class DownloadError(RnnzooError):
 
 
 class UploadError(RnnzooError):
-    """A checkpoint that could not be published; what the hub showed before is as it was."""
+    """A checkpoint that could not be published; the hub shows what it did, or the new one if only
+    its answer was lost."""
 
 
 class ExportError(RnnzooError):

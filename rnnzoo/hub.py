@@ -20,7 +20,9 @@ a full disk                                     `DownloadError`; with room again
                                                 goes on
 a cache that cannot be written                  what it holds is loaded; otherwise a `DownloadError`
 two processes load into an empty cache          both load
-a push that is interrupted or refused           the repository shows what it did; push again
+a push that is interrupted or refused           the repository shows the old checkpoint, or the
+                                                new one if only the answer was lost; push again
+a `.gitignore` that leaves files of it out      `UploadError` that names them
 a change to the repository during a push        `UploadError`; push again
 other files in the repository (pickle, Python)  never fetched, never opened
 a family that is not known here                 `ConfigError`
@@ -71,7 +73,7 @@ _REMEDY = (
 )
 _PACKAGE = Path(__file__).resolve().parent
 _MAIN = "main"
-_LOGIN = "log in with `hf auth login`, or give token=... or HF_TOKEN"
+_LOGIN = "log in with `hf auth login`, or set HF_TOKEN"
 
 
 def bundled_folder(name: str) -> Path:
@@ -340,15 +342,17 @@ def _status(error: BaseException) -> int | None:
     return None
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: BaseException, pushing: bool = False) -> str:
     """Why the client failed, and what mends it."""
     from huggingface_hub.errors import LocalTokenNotFoundError
 
     status = _status(error)
+    login = f"{_LOGIN}, or give token=..." if pushing else _LOGIN
     if status == 401 or isinstance(error, LocalTokenNotFoundError):
-        return f"no token, or one that the hub does not know (401): {_LOGIN}"
+        return f"no token, or one that the hub does not know (401): {login}"
     if status == 403:
-        return f"the token has no permission for that (403): name a place of yours, or {_LOGIN}"
+        place = "name a place of yours, or " if pushing else ""
+        return f"the token has no permission for that (403): {place}{login}"
     for part in _chain(error):
         number = part.errno if isinstance(part, OSError) else None
         if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -429,6 +433,7 @@ def push_folder(
         if target.revision != _MAIN:
             _make_branch(api, target)
         parent, changes = _changes(api, target, opened)
+        _send_large(api, target, changes)
         return api.create_commit(
             repo_id,
             changes,
@@ -454,8 +459,21 @@ def _asking(place: str, token: str | None) -> Iterator[HfApi]:
                 f"{place} was changed by somebody else meanwhile: try again"
             ) from error
         raise UploadError(
-            f"{place} is as it was, the hub did not do it: {_reason(error)}"
+            f"{place}: the push failed: {_reason(error, pushing=True)}; push again"
         ) from error
+
+
+def _send_large(api: HfApi, target: HubRecord, changes: list[Any]) -> None:
+    """Send what is large, and refuse a commit that the client would leave files out of."""
+    from huggingface_hub import CommitOperationAdd
+
+    added = [change for change in changes if isinstance(change, CommitOperationAdd)]
+    api.preupload_lfs_files(target.repo_id, added, revision=target.revision, free_memory=False)
+    if ignored := [change.path_in_repo for change in added if change._should_ignore]:
+        raise UploadError(
+            f"{address_of(target)}: the repository's .gitignore leaves out {', '.join(ignored)}, "
+            "and a checkpoint is whole or not there: change .gitignore, then push again"
+        )
 
 
 def _make_branch(api: HfApi, target: HubRecord) -> None:
@@ -488,6 +506,8 @@ def _changes(
         names.add(CARD)
     changes: list[Any] = [CommitOperationAdd(name, opened.folder / name) for name in sorted(names)]
     gone = old & there - set(opened.files) - {CARD, FILES}
+    if card is None and hubs_card is not None and hubs_card.ours:  # it is of what was there
+        gone |= {CARD}
     return head.sha, changes + [CommitOperationDelete(name) for name in sorted(gone)]
 
 

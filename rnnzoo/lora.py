@@ -95,7 +95,7 @@ class LowRank(keras.layers.Layer):
     alpha : float, optional
         Updates are scaled by alpha / rank; `rank` by default.
     whole : sequence of str
-        Paths of weights that train besides, in full.
+        Paths of weights that change besides, in full.
     frozen : sequence of str
         Paths of weights that were frozen before and will be again.
 
@@ -154,7 +154,7 @@ class LowRank(keras.layers.Layer):
 
     @property
     def whole(self) -> tuple[str, ...]:
-        """Paths of the weights that train besides, in full."""
+        """Paths of the weights that change besides, in full: those that train, and averages."""
         return self._settings.whole
 
     @property

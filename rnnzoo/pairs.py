@@ -2,7 +2,8 @@
 
 A finite source is read whole, checked before anything trains, and comes in a new order in each
 epoch. The order depends on the number of the epoch alone, so that a training that was interrupted
-goes on with the order that it would have had. A source without an end is read as training goes.
+goes on with the order that it would have had, where an epoch is a whole pass. A source without an
+end, or of unknown length, is read as training goes where the number of batches is named.
 """
 
 from __future__ import annotations
@@ -28,8 +29,7 @@ _RAW = (str, bytes, os.PathLike)
 def is_raw(x: Any) -> bool:
     """Whether these are raw inputs, or pairs, and no tensors."""
     if isinstance(x, tf.data.Dataset):
-        spec = x.element_spec
-        return isinstance(spec, tuple) and getattr(spec[0], "dtype", None) == tf.string
+        return isinstance(x.element_spec, tuple) and bool(_texts(x))
     if isinstance(x, np.ndarray):
         return x.dtype.kind in "OSU"
     if tf.is_tensor(x):
@@ -37,6 +37,25 @@ def is_raw(x: Any) -> bool:
     if isinstance(x, Peeked):
         return x.raw
     return isinstance(x, (str, list, tuple)) and not any(tf.is_tensor(part) for part in x)
+
+
+def _texts(x: tf.data.Dataset) -> list[Any]:
+    """The specs of what is text in a dataset's elements, which no batch of tensors has."""
+    specs = tf.nest.flatten(x.element_spec)
+    return [spec for spec in specs if getattr(spec, "dtype", None) == tf.string]
+
+
+def _one_by_one(x: Iterable[Any]) -> Iterable[Any]:
+    """Pairs of a source, those of a batched dataset taken apart."""
+    if not isinstance(x, tf.data.Dataset):
+        return x
+    ranks = {spec.shape.rank for spec in _texts(x)}
+    if None in ranks:
+        raise InputError(
+            "a dataset of pairs has to say whether it is batched; found texts of unknown rank in "
+            f"{x.element_spec}: give them a shape, as with output_signature or tf.ensure_shape"
+        )
+    return x.unbatch() if any(ranks) else x
 
 
 class Peeked:
@@ -78,7 +97,12 @@ def _pair(element: Any) -> tuple[Any, Any, float]:
             f"{element!r:.60}: give the targets as y"
         )
     weight = plain(element[2]) if len(element) == 3 else 1.0
-    return plain(element[0]), plain(element[1]), _weight(weight)
+    return _plain(element[0]), _plain(element[1]), _weight(weight)
+
+
+def _plain(value: Any) -> Any:
+    """A value out of its tensor, and so in each part of a tuple."""
+    return tuple(map(_plain, value)) if type(value) is tuple else plain(value)
 
 
 def _weight(value: Any) -> float:
@@ -117,9 +141,7 @@ def weighted_pairs(
     if isinstance(x, str) or isinstance(y, str):
         raise InputError("inputs and targets must be lists, also of one: fit([input], [target])")
     if y is None:
-        if isinstance(x, tf.data.Dataset) and len(x.element_spec[0].shape):
-            x = x.unbatch()
-        triples = [_pair(element) for element in x]
+        triples = [_pair(element) for element in _one_by_one(x)]
     else:
         sources, targets = list(x), list(y)
         if len(sources) != len(targets):
@@ -175,17 +197,32 @@ class RawBatches(keras.callbacks.Callback):
         """Take the order of this epoch."""
         self._epoch, self._passes = epoch, 0
 
-    def of(self, x: Any, y: Any = None, sample_weight: Any = None) -> tf.data.Dataset:
-        """All pairs of a finite source, as `weighted_pairs` takes them, once in each epoch.
+    def of(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        steps: int | None = None,
+        named: str = "steps_per_epoch",
+    ) -> tf.data.Dataset:
+        """All pairs of a source, as `weighted_pairs` takes them, once in each epoch; with `steps`
+        those of its first so many batches, of a source without an end too.
+
+        `named` is what `steps` is called where one asks for it.
 
         Raises
         ------
         InputError
-            For what `weighted_pairs` and the task refuse.
+            For a source without an end where there are no `steps`, and for what `weighted_pairs`
+            and the task refuse.
         """
-        if isinstance(x, tf.data.Dataset) and x.cardinality() == tf.data.INFINITE_CARDINALITY:
-            raise InputError("x has no end: say with steps_per_epoch how many batches an epoch has")
+        count = None if steps is None else steps * self.batch_size
+        if y is None and sample_weight is None and count is not None:
+            x = list(itertools.islice(_one_by_one(x), count))
+        elif isinstance(x, tf.data.Dataset) and x.cardinality() == tf.data.INFINITE_CARDINALITY:
+            raise InputError(f"the pairs have no end: say with {named} how many batches to take")
         pairs, weights = weighted_pairs(x, y, sample_weight)
+        pairs, weights = pairs[:count], weights[:count]
         self._task.check_pairs(pairs)
 
         def epoch() -> Iterator[Any]:
@@ -198,8 +235,8 @@ class RawBatches(keras.callbacks.Callback):
                 yield self._batch([pairs[row] for row in rows], weights[rows])
 
         dataset = self._dataset(epoch, self._batch(pairs[:1], weights[:1]))
-        count = -(-len(pairs) // self.batch_size)
-        return dataset.apply(tf.data.experimental.assert_cardinality(count))
+        batches = -(-len(pairs) // self.batch_size)
+        return dataset.apply(tf.data.experimental.assert_cardinality(batches))
 
     def stream(self, x: Iterable[Any]) -> tf.data.Dataset:
         """Pairs of a source that may have no end, in its own order, each checked when its turn
@@ -210,9 +247,7 @@ class RawBatches(keras.callbacks.Callback):
         InputError
             For a first pair that the task refuses.
         """
-        if isinstance(x, tf.data.Dataset) and len(x.element_spec[0].shape):
-            x = x.unbatch()
-        source = iter(x)
+        source = iter(_one_by_one(x))
         first = next(source, None)
         if first is None:
             raise InputError("there are no pairs of input and target: x is empty")

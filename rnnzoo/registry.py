@@ -8,11 +8,12 @@ import fnmatch
 import importlib
 import os
 import re
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnzoo import hub
-from rnnzoo.adapter import Adapter, open_adapter
+from rnnzoo.adapter import Adapter, open_adapter, open_either
 from rnnzoo.card import Card
 from rnnzoo.checkpoint import Checkpoint, is_checkpoint_folder, open_checkpoint
 from rnnzoo.errors import CheckpointError, ConfigError, InputError, UnknownModelError
@@ -182,31 +183,54 @@ def locate(
     local_files_only: bool = False,
 ) -> Checkpoint:
     """The verified checkpoint that a name, a folder or a hub address means; fetched if need be."""
+    folder, entry = _fetched(name, revision, cache_dir, local_files_only)
+    opened = open_checkpoint(folder)
+    if entry is not None and opened.config.fingerprint != entry.fingerprint:
+        raise CheckpointError(
+            f"{opened.folder} has weights with fingerprint {opened.config.fingerprint}; the "
+            f"manifest's {name!r} has {entry.fingerprint}: reinstall rnnzoo"
+        )
+    return opened
+
+
+def locate_either(
+    name: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+) -> Adapter | Checkpoint:
+    """As `locate`, of an adapter in a folder or on the hub too."""
+    folder, entry = _fetched(name, revision, cache_dir, local_files_only)
+    if entry is None:
+        return open_either(folder)
+    return locate(name, cache_dir=cache_dir, local_files_only=local_files_only)
+
+
+def _fetched(
+    name: str | os.PathLike[str],
+    revision: str | None,
+    cache_dir: str | os.PathLike[str] | None,
+    local_files_only: bool,
+) -> tuple[Path, Entry | None]:
+    """The folder that a name, a folder or a hub address means, and the entry of a name; fetched if
+    need be."""
     if not isinstance(name, (str, os.PathLike)) or not os.fspath(name):
         raise InputError(f"expected a model's name, a folder or hf://...; got {name!r}")
     text = os.fspath(name)
     if text.startswith("hf://"):
         record = hub.parse_uri(text, revision)
-        return open_checkpoint(hub.fetch_repository(record, cache_dir, local_files_only))
+        return hub.fetch_repository(record, cache_dir, local_files_only), None
     if revision is not None:
         raise InputError(f"revision goes with a hub address (hf://...), not with {text!r}")
     looks_like_path = not isinstance(name, str) or any(s and s in text for s in (os.sep, os.altsep))
     if looks_like_path or (text not in entries() and _is_folder(text)):
-        return open_checkpoint(text)
+        return Path(text), None
     entry = find(text)
     if isinstance(entry, Registered):
-        return locate(
-            Path(entry.checkpoint) if "://" not in entry.checkpoint else entry.checkpoint,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-        )
-    opened = open_checkpoint(hub.fetch_entry(entry, cache_dir, local_files_only))
-    if opened.config.fingerprint != entry.fingerprint:
-        raise CheckpointError(
-            f"{opened.folder} has weights with fingerprint {opened.config.fingerprint}; the "
-            f"manifest's {text!r} has {entry.fingerprint}: reinstall rnnzoo"
-        )
-    return opened
+        place = Path(entry.checkpoint) if "://" not in entry.checkpoint else entry.checkpoint
+        return _fetched(place, None, cache_dir, local_files_only)
+    return hub.fetch_entry(entry, cache_dir, local_files_only), entry
 
 
 def _is_folder(text: str) -> bool:
@@ -270,7 +294,7 @@ def load(
     adapter : str or path, optional
         Low-rank updates of this model, as `Task.save_adapter` writes them: a folder, or
         `hf://organisation/name[@revision]`. They are loaded if these are the weights that they
-        were trained on.
+        were trained on, with the head that they were trained with.
     merge_adapter : bool
         True makes the adapter part of the kernels; False keeps its updates, to train on.
     quantize : "int8", optional
@@ -315,6 +339,21 @@ def load(
             f"rnnzoo runs on Keras' TensorFlow backend; KERAS_BACKEND is {backend!r}: unset it"
         )
     if isinstance(name, (str, os.PathLike)) and os.fspath(name).endswith(".keras"):
+        given = {
+            "dtype": dtype != "auto",
+            "weights": weights is not True,
+            "revision": revision is not None,
+            "cache_dir": cache_dir is not None,
+            "local_files_only": local_files_only is not False,
+            "adapter": adapter is not None,
+            "merge_adapter": merge_adapter is not True,
+            **dict.fromkeys(overrides, True),
+        }
+        if odd := [argument for argument, changed in given.items() if changed]:
+            raise InputError(
+                f"a .keras file is loaded as it was saved, and takes no argument but quantize; got "
+                f"{', '.join(odd)}"
+            )
         task = _load_keras_file(os.fspath(name))
         if quantize is not None:
             task.quantize(quantize)
@@ -331,7 +370,7 @@ def load(
     task = task_class.from_checkpoint(
         opened, dtype, weights, overrides, found, merge_adapter, quantize
     )
-    task._loaded_as.name = None if isinstance(name, os.PathLike) else _address(name, revision)
+    task._loaded_as.name = _address(name, opened)
     return task
 
 
@@ -347,15 +386,13 @@ def _locate_adapter(
     return open_adapter(hub.fetch_repository(record, cache_dir, offline))
 
 
-def _address(name: str, revision: str | None) -> str | None:
-    """By what name another installation knows a model; None for a folder."""
-    if name.startswith("hf://"):
-        record = hub.parse_uri(name, revision)
-        return f"hf://{record.repo_id}@{record.revision}"
-    entry = entries().get(name)
-    if isinstance(entry, Registered):
-        return entry.checkpoint if entry.checkpoint.startswith("hf://") else None
-    return name if entry is not None else None
+def _address(name: str | os.PathLike[str], opened: Checkpoint) -> str | None:
+    """By what name another installation knows a model, on the hub with its commit; None for a
+    folder."""
+    if isinstance(name, str) and isinstance(entries().get(name), Entry):
+        return name
+    found = hub.repository_of(opened.folder)
+    return None if found is None else hub.address_of(found)
 
 
 def know_keras_classes() -> None:
@@ -374,5 +411,5 @@ def _load_keras_file(path: str) -> Task:
 
     try:
         return keras.saving.load_model(path)
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path} is not a model that Keras can read: {error}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import functools
 import logging
 import math
 import os
@@ -25,6 +26,7 @@ from rnnzoo.config import choose_options, read_config
 from rnnzoo.errors import CheckpointError, ConfigError, InputError, WeightsError
 from rnnzoo.export import Graph, write_graph
 from rnnzoo.head import Described
+from rnnzoo.inputs import check_batch_size
 from rnnzoo.pairs import Peeked, RawBatches, is_raw, peeked
 from rnnzoo.quantized import check_scheme
 from rnnzoo.tuning import Tunable
@@ -162,7 +164,8 @@ class Task(Tunable, abc.ABC):
             Or one of its kinds, if config, files and weights do not fit each other, or the adapter
             belongs to another base.
         InputError
-            For an override that the family does not allow, and what cannot be quantized.
+            For an override that the family does not allow, a head that is not the adapter's, and
+            what cannot be quantized.
         """
         if quantize is not None:
             check_scheme(quantize)
@@ -173,11 +176,14 @@ class Task(Tunable, abc.ABC):
                 )
         if adapter is not None:
             adapter.check_base(opened)
+            adapter.check_head({n: v for n, v in (overrides or {}).items() if n in cls.heads})
         overrides = {**(adapter.config.overrides if adapter else {}), **(overrides or {})}
         described, stored = cls._describe(opened, overrides)
-        if quantize is not None and adapter is None and described.new_weights:
+        held = set(adapter.config.whole) if adapter else set()
+        new = tuple(path for path in described.new_weights if path not in held)
+        if quantize is not None and new:
             raise InputError(
-                f"{', '.join(described.new_weights)} would begin with new rows, which fit() has to "
+                f"{', '.join(new)} would begin with new rows, which fit() has to "
                 "train: load without quantize, train, and quantize() then"
             )
         shapes = cls.weight_shapes(described.network)
@@ -201,12 +207,11 @@ class Task(Tunable, abc.ABC):
             values = adapter.merged(values, updates)
         task.assign_weights(values)
         task.origin = opened
-        if adapter is None:
-            task.new_weights = described.new_weights
-        elif not merge_adapter:
+        task.new_weights = new
+        if adapter and not merge_adapter:
             task._put_on(adapter, updates)
-        if task.new_weights or described.dropped:
-            _LOGGER.warning(_news(opened, described, len(values)))
+        if new or described.dropped:
+            _LOGGER.warning(_news(opened, new, described.dropped, len(values)))
         if quantize is not None:
             task.quantize(quantize)
         return task
@@ -272,7 +277,8 @@ class Task(Tunable, abc.ABC):
         for name in config.get("frozen", ()):
             task.weights_by_path()[name].trainable = False
         if config.get("lora"):
-            task.enable_lora(**config["lora"])
+            lora = config["lora"]
+            task._begin_lora(lora["rank"], lora["alpha"], lora["targets"], lora["whole"])
         return task
 
     # --- weights ---------------------------------------------------------------------------
@@ -285,9 +291,14 @@ class Task(Tunable, abc.ABC):
         WeightsError
             If a weight is missing, unknown or of another shape; none is set then.
         InputError
-            For a quantized model.
+            For a quantized model, and while low-rank updates are on.
         """
         self._check_float("set weights")
+        if self.lora is not None:
+            raise InputError(
+                "low-rank updates are on, and kernels are the sums of theirs: merge_lora() first, "
+                "then set weights"
+            )
         variables = self.weights_by_path()
         if set(values) != set(variables):
             odd = sorted(set(values) ^ set(variables))
@@ -306,7 +317,15 @@ class Task(Tunable, abc.ABC):
         """The network's first output for its own input tensors."""
         return self.network(inputs, training=training)
 
-    def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        **kwargs: Any,
+    ) -> Any:
         """Train on raw pairs.
 
         Parameters
@@ -315,10 +334,14 @@ class Task(Tunable, abc.ABC):
             a `tf.data.Dataset` of (input, target) pairs, or of triples with a weight; or anything
             `keras.Model.fit` takes, as tensors
             A generator or dataset of pairs is read whole; one without an end goes with
-            `steps_per_epoch` and is read as training goes, in its own order.
-        **kwargs
+            `steps_per_epoch`. With it, generators, and datasets without an end or of unknown
+            length, are read as training goes, in their own order.
+        batch_size : int, optional
+            Of raw pairs and of tensors; 32 by default.
+        epochs, verbose, **kwargs
             As of `keras.Model.fit`. `validation_data` takes raw pairs too, `sample_weight` a weight
-            for each.
+            for each. With `validation_steps`, the validation's first so many batches of raw pairs
+            are taken, the same in each epoch.
 
         Returns
         -------
@@ -328,13 +351,14 @@ class Task(Tunable, abc.ABC):
         ------
         InputError
             If inputs, targets and weights differ in number, or are empty; for a pair that cannot
-            be trained on; for a quantized model.
+            be trained on; for a batch size that is no whole number above 0; for a quantized model.
 
         Notes
         -----
         The order of raw pairs depends on the epoch's number alone, and files that Keras writes
         hold the state of the random numbers too: a training that was stopped goes on to the same
-        numbers, by `keras.callbacks.BackupAndRestore` or by `initial_epoch`.
+        numbers, by `keras.callbacks.BackupAndRestore` or by `initial_epoch`. So it is where epochs
+        are whole passes; with `steps_per_epoch` a source is begun anew.
 
         Examples
         --------
@@ -347,9 +371,11 @@ class Task(Tunable, abc.ABC):
         self._check_float("train")
         if not getattr(self, "compiled", False):
             self.compile()
-        batch_size = kwargs.pop("batch_size", None) or 32
+        batch_size = check_batch_size(batch_size, 32)
         batches = RawBatches(self, batch_size, kwargs.get("shuffle", True))
-        checked = RawBatches(self, kwargs.get("validation_batch_size") or batch_size)
+        checked = RawBatches(
+            self, check_batch_size(kwargs.get("validation_batch_size"), batch_size)
+        )
         x = peeked(x)
         if is_raw(x):
             if kwargs.get("validation_split"):
@@ -364,26 +390,38 @@ class Task(Tunable, abc.ABC):
             kwargs |= {"shuffle": False, "callbacks": _with(kwargs.get("callbacks"), batches)}
         elif isinstance(x, (tf.data.Dataset, Iterator)):
             kwargs.setdefault("shuffle", False)  # Keras warns that it does not shuffle these
-        validation = peeked(kwargs.get("validation_data"))
-        if isinstance(validation, tuple) and 2 <= len(validation) <= 3 and is_raw(validation[0]):
-            validation = checked.of(*validation)
-        elif is_raw(validation):
-            validation = checked.of(validation)
-        kwargs |= {"validation_data": validation, "batch_size": None if y is None else batch_size}
+        kwargs["validation_data"] = peeked(kwargs.get("validation_data"))
+        validation = _raw_parts(kwargs["validation_data"])
+        if validation:
+            steps = kwargs.pop("validation_steps", None)
+            of = functools.partial(checked.of, steps=steps, named="validation_steps")
+            kwargs["validation_data"] = of(*validation)
+        kwargs |= {"batch_size": None if y is None else batch_size, "verbose": verbose}
         try:
-            history = super().fit(x, y, **kwargs)
+            history = super().fit(x, y, epochs=epochs, **kwargs)
         except tf.errors.OpError:
             raised = batches.error or checked.error
             if raised is None:
                 raise
             raise raised from None
-        if self.lora is not None:  # an optimizer with averaged weights sets them at the end
-            self.lora.update_kernels()
+        self._renew_kernels()  # an optimizer with averaged weights sets them at the end
         return history
 
-    def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        **kwargs: Any,
+    ) -> Any:
         """Loss and metrics on raw pairs as `fit` takes them, or on tensors as
-        `keras.Model.evaluate` does.
+        `keras.Model.evaluate` does; on the first `steps` batches where these are named.
+
+        Raises
+        ------
+        InputError
+            For what `fit` refuses, but for a quantized model, which can be evaluated.
 
         Examples
         --------
@@ -394,11 +432,15 @@ class Task(Tunable, abc.ABC):
         """
         if not getattr(self, "compiled", False):
             self.compile()
+        size = check_batch_size(batch_size, 32)
         x = peeked(x)
         if is_raw(x):
-            batches = RawBatches(self, kwargs.pop("batch_size", None) or 32)
-            x, y = batches.of(x, y, kwargs.pop("sample_weight", None)), None
-        return super().evaluate(x, y, **kwargs)
+            weight, steps = kwargs.pop("sample_weight", None), kwargs.pop("steps", None)
+            x, y = RawBatches(self, size).of(x, y, weight, steps, "steps"), None
+            batch_size = None
+        found = super().evaluate(x, y, batch_size=batch_size, verbose=verbose, **kwargs)
+        self._renew_kernels()
+        return found
 
     def _random_states(self) -> list[Any]:
         """The states of the network's random numbers, which Keras does not save by itself."""
@@ -414,6 +456,7 @@ class Task(Tunable, abc.ABC):
             For a quantized model, whose files are folders.
         """
         self._check_float("write one of Keras' files")
+        self._renew_kernels()
         for number, state in enumerate(self._random_states()):
             store[f"random_state_{number}"] = np.asarray(state)
 
@@ -493,6 +536,7 @@ class Task(Tunable, abc.ABC):
         self, folder: pathlib.Path, name: str, address: str, storage: str | None
     ) -> None:
         """Write a checkpoint folder with a card of that name, loaded from that address."""
+        self._renew_kernels()
         storage = storage or self.quantization or "float32"
         checkpoint.save_checkpoint(
             folder,
@@ -632,8 +676,19 @@ class Task(Tunable, abc.ABC):
 def _is_endless(x: Any) -> bool:
     """Whether pairs come from what may have no end."""
     if isinstance(x, tf.data.Dataset):
-        return bool(x.cardinality() == tf.data.INFINITE_CARDINALITY)
+        return int(x.cardinality()) in (
+            tf.data.INFINITE_CARDINALITY,
+            tf.data.UNKNOWN_CARDINALITY,
+        )
     return isinstance(x, Peeked)
+
+
+def _raw_parts(validation: Any) -> tuple[Any, ...]:
+    """Raw pairs of `validation_data` as arguments, (x, y[, weights]) or (pairs,); of what is none,
+    nothing."""
+    if isinstance(validation, tuple) and 2 <= len(validation) <= 3:
+        return validation if is_raw(validation[0]) else ()
+    return (validation,) if is_raw(validation) else ()
 
 
 def _with(callbacks: Any, another: keras.callbacks.Callback) -> Any:
@@ -646,17 +701,16 @@ def _with(callbacks: Any, another: keras.callbacks.Callback) -> Any:
     return [another, *callbacks]
 
 
-def _news(opened: Checkpoint, head: Described, count: int) -> str:
+def _news(opened: Checkpoint, new: tuple[str, ...], dropped: tuple[str, ...], count: int) -> str:
     """What a person has to know of a new head."""
-    new = head.new_weights
     parts = []
     if new:
         parts.append(
             f"{', '.join(new)} {'has' if len(new) == 1 else 'have'} new rows, which fit() has to "
             f"train; the other {count - len(new)} weights are loaded"
         )
-    if head.dropped:
-        parts.append(f"left out, as it does not fit: {', '.join(head.dropped)}")
+    if dropped:
+        parts.append(f"left out, as it does not fit: {', '.join(dropped)}")
     return f"{opened.folder.name} with a new head: {'; '.join(parts)}"
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, ClassVar
 
 import keras
@@ -12,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnnzoo.adapter import Adapter, save_adapter
+from rnnzoo.card import adapter_card
 from rnnzoo.checkpoint import CONFIG, Checkpoint
 from rnnzoo.config import read_config
 from rnnzoo.errors import InputError
@@ -58,7 +60,7 @@ class Tunable(Quantizable):
         ----------
         *parts : str
             Names of the family's parts (`Task.parts`), or patterns of weight paths such as
-            "decoder/lstm_*"; everything without any.
+            "decoder/lstm_*"; everything without any, an empty list that is spread out among it.
 
         Raises
         ------
@@ -78,7 +80,8 @@ class Tunable(Quantizable):
     def unfreeze(self, *parts: str) -> None:
         """Let parts train again that were frozen; all of them without any name.
 
-        Parameters and errors are those of `freeze`.
+        Parameters and errors are those of `freeze`: `unfreeze(*model.new_weights)` lets everything
+        train where no weight is new.
 
         Examples
         --------
@@ -137,17 +140,18 @@ class Tunable(Quantizable):
             The update's scale times the rank; `rank` by default, a scale of 1.
         targets : iterable of str, optional
             Parts or patterns of weight paths, as of `freeze`, whose kernels are updated; by default
-            all input and recurrent kernels of recurrent layers and the kernels of dense ones.
-            Embeddings are updated where they are named.
+            all input and recurrent kernels of recurrent layers and the kernels of dense ones, but
+            for those that are frozen. Embeddings are updated where they are named.
         whole : iterable of str
-            Parts or patterns of weights that train in full besides; those of a new head always do.
+            Parts or patterns of weights that train in full besides; those of a new head always do,
+            unless they are frozen. Averages of a batch normalisation go with its scale.
 
         Raises
         ------
         InputError
-            If `targets` or `whole` match nothing, there is no kernel among the targets, rank or
-            alpha are no numbers above 0, low-rank updates are on already, or the model is
-            quantized.
+            If `targets` or `whole` match nothing or name what is frozen, there is no kernel among
+            the targets or all of them train in full, rank or alpha are no numbers above 0, low-rank
+            updates are on already, or the model is quantized.
 
         Examples
         --------
@@ -162,17 +166,47 @@ class Tunable(Quantizable):
             raise InputError("low-rank updates are on already: merge_lora() first")
         rank, alpha = check_rank(rank, alpha)
         weights = self.weights_by_path()
-        able = {path: weight for path, weight in weights.items() if _can_train(weight)}
-        besides = [whole] if isinstance(whole, str) else whole
-        in_full = choose_weights(able, self.parts, [*besides, *self._loaded_as.changed])
-        shapes = {path: tuple(able[path].shape) for path in able if path not in set(in_full)}
+        shapes = {path: tuple(weights[path].shape) for path in weights if _can_train(weights[path])}
+        frozen = set(self._frozen())
+        if targets is None:  # all that trains
+            shapes = {path: shape for path, shape in shapes.items() if path not in frozen}
         chosen = choose_kernels(shapes, self.parts, targets)
-        frozen = self._frozen()
-        for path, weight in able.items():
-            weight.trainable = path in in_full
-        kernels = {path: weights[path] for path in chosen}
-        self._updates.append(LowRank(kernels, rank, alpha, in_full, frozen))
+        named = choose_weights(weights, self.parts, [whole] if isinstance(whole, str) else whole)
+        if odd := [path for path in weights if path in frozen and path in {*chosen, *named}]:
+            raise InputError(
+                f"frozen, and named to be trained: {', '.join(odd[:5])}: unfreeze() them first, or "
+                "name others"
+            )
+        in_full = self._with_averages({*named, *self._loaded_as.changed})
+        kernels = [path for path in chosen if path not in in_full]
+        if not kernels:
+            raise InputError(
+                f"{', '.join(chosen[:5])} train in full already, so that there is no kernel left "
+                "for low-rank updates: name other targets"
+            )
+        self._begin_lora(rank, alpha, kernels, in_full)
+
+    def _begin_lora(
+        self, rank: int, alpha: float | None, kernels: Iterable[str], in_full: Collection[str]
+    ) -> None:
+        """Train low-rank updates of kernels, and of the weights beside them what can be trained and
+        is not frozen."""
+        weights, frozen = self.weights_by_path(), self._frozen()
+        chosen = {path: weights[path] for path in kernels}
+        for path, weight in weights.items():
+            weight.trainable = path in in_full and path not in frozen and _can_train(weight)
+        self._updates.append(LowRank(chosen, rank, alpha, in_full, frozen))
         self._compile_again()
+
+    def _with_averages(self, chosen: Collection[str]) -> list[str]:
+        """Weights, and the averages of each normalisation whose scale is among them: these move
+        while it trains."""
+        norms = {path.removesuffix("gamma") for path in chosen if path.endswith("/gamma")}
+        return [
+            path
+            for path, weight in self.weights_by_path().items()
+            if path in chosen or (not _can_train(weight) and path.rsplit("/", 1)[0] + "/" in norms)
+        ]
 
     def merge_lora(self) -> None:
         """Make the low-rank updates part of the kernels for good.
@@ -203,7 +237,8 @@ class Tunable(Quantizable):
         """Write the low-rank updates as a small folder that `rnnzoo.load(..., adapter=folder)`
         reads.
 
-        It names the base that the model was loaded from, with the sha256 over its weights.
+        It names the base that the model was loaded from, with the sha256 over its weights, and gets
+        a small card, `README.md`; one that a person wrote there is kept.
 
         Parameters
         ----------
@@ -213,8 +248,9 @@ class Tunable(Quantizable):
         Raises
         ------
         InputError
-            If low-rank updates are not on, the model was not loaded from a checkpoint, or other
-            weights differ from it too.
+            If low-rank updates are not on, the model was not loaded from a checkpoint (one from a
+            .keras file goes on training, but does not know its base), or other weights differ from
+            it too.
         CheckpointError
             If the folder holds something else or cannot be written, or the base's cannot be read.
 
@@ -232,12 +268,16 @@ class Tunable(Quantizable):
         lora = self._low_rank("save")
         if self.origin is None:
             raise InputError(
-                "an adapter belongs to a base: load it with rnnzoo.load, then enable_lora and fit; "
-                "or save the whole model with save()"
+                "an adapter belongs to a base, and this model was not loaded from a checkpoint: a "
+                ".keras file, for one, does not hold its base. Load the base with rnnzoo.load, "
+                "then enable_lora and fit; or save the whole model with save()"
             )
         self._check_base(self.origin, lora)
         variables = self.weights_by_path()
         weights = {path: np.asarray(variables[path], np.float32) for path in lora.whole}
+        weights |= lora.factors()
+        count = sum(weight.size for weight in weights.values())
+        name, history = pathlib.Path(folder).resolve().name, getattr(self, "history", None)
         save_adapter(
             folder,
             family=self.family,
@@ -248,7 +288,8 @@ class Tunable(Quantizable):
             targets=lora.targets,
             whole=lora.whole,
             overrides=self._loaded_as.overrides,
-            weights={**weights, **lora.factors()},
+            weights=weights,
+            card=lambda config: adapter_card(config, name, count, history),
         )
 
     def _put_on(self, adapter: Adapter, updates: Mapping[str, np.ndarray]) -> None:
@@ -256,7 +297,7 @@ class Tunable(Quantizable):
         c, variables = adapter.config, self.weights_by_path()
         for path in c.whole:
             variables[path].assign(updates[path])
-        self.enable_lora(c.rank, c.alpha, c.targets, c.whole)
+        self._begin_lora(c.rank, c.alpha, c.targets, c.whole)
         self._low_rank("load").assign_factors(updates)
 
     def _low_rank(self, aim: str) -> LowRank:
@@ -309,6 +350,7 @@ class Tunable(Quantizable):
         self._check_float("train")
         if self.lora is None:
             return super().train_step(data)
+        self._renew_kernels()
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
             y_pred = self(x, training=True)
@@ -320,10 +362,21 @@ class Tunable(Quantizable):
             )
             loss = self.optimizer.scale_loss(loss)
         weights = self.weights_by_path()
-        others = [weights[path] for path in self.lora.whole]
+        others = [weights[path] for path in self.lora.whole if weights[path].trainable]
         self.optimizer.apply_gradients(self.lora.gradients(tape, loss, others))
-        self.lora.update_kernels()
+        self._renew_kernels()
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+
+    def test_step(self, data: Any) -> Any:
+        """Keras' own, on the low-rank updates as they are."""
+        self._renew_kernels()
+        return super().test_step(data)
+
+    def _renew_kernels(self) -> None:
+        """Take the sums anew: callbacks such as `keras.callbacks.SwapEMAWeights` set the factors
+        alone."""
+        if self.lora is not None:
+            self.lora.update_kernels()
 
 
 def _can_train(weight: Any) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import dataclasses
+import fnmatch
 import hashlib
 import json
 import os
@@ -298,12 +299,16 @@ def application(root: Path, endpoint: str) -> Any:
         return JSONResponse({"errors": [], "warnings": []})
 
     async def preupload(request: Request) -> Response:
-        present = named(request).oids(request.path_params["revision"])
+        found, revision = named(request), request.path_params["revision"]
+        present = found.oids(revision)
+        ignored = []
+        if found.has(revision, ".gitignore"):
+            ignored = found.git("show", f"{revision}:.gitignore").splitlines()
         files = [
             {
                 "path": file["path"],
                 "uploadMode": "lfs" if file["path"].endswith(LARGE) else "regular",
-                "shouldIgnore": False,
+                "shouldIgnore": any(fnmatch.fnmatch(file["path"], line) for line in ignored),
                 "oid": present.get(file["path"]),
             }
             for file in (await request.json())["files"]

@@ -419,6 +419,20 @@ def test_what_a_stopped_save_put_aside_is_found_by_a_bare_name(folder, monkeypat
     assert rnnzoo.load(folder.name).family == "seq2seq"
 
 
+def test_the_working_directory_and_mount_points_are_not_replaced(tiny_saved, folder, monkeypatch):
+    (folder / "in").mkdir()
+    before = sorted(path.name for path in folder.iterdir())
+    for working in (folder, folder / "in"):
+        monkeypatch.chdir(working)
+        with pytest.raises(CheckpointError, match="holds the working directory"):
+            tiny_saved[0].save(os.path.relpath(folder))
+    monkeypatch.chdir(folder.parent)
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == folder.resolve())
+    with pytest.raises(CheckpointError, match="is a mount point"):
+        tiny_saved[0].save(folder)
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
 def test_a_path_that_no_system_takes_is_an_error_of_ours():
     for path in ("/" + "x" * 5000, "/\0"):
         with pytest.raises(CheckpointError, match=r"cannot open|not a folder"):

@@ -84,8 +84,31 @@ def test_sources_without_an_end(model):
         found = losses(model, endless, steps_per_epoch=3, batch_size=2, epochs=2)
         assert len(found) == 2 and np.isfinite(found).all()
     assert int(model.optimizer.iterations) == 18
+    repeated = tf.data.Dataset.from_tensors(("a", "b")).repeat()
     with pytest.raises(InputError, match="steps_per_epoch"):
-        losses(model, tf.data.Dataset.from_tensors(("a", "b")).repeat())
+        losses(model, repeated)
+    with pytest.raises(InputError, match="validation_steps"):
+        losses(model, SOURCES, TARGETS, validation_data=repeated)
+    with pytest.raises(InputError, match="say with steps how"):
+        model.evaluate(repeated, verbose=0)
+    text = tf.TensorSpec([], tf.string)
+
+    def from_generator(spec=text):  # its cardinality is unknown
+        return tf.data.Dataset.from_generator(
+            lambda: itertools.cycle(pairs), output_signature=(spec, spec)
+        )
+
+    assert len(losses(model, from_generator(), steps_per_epoch=2, batch_size=2)) == 1
+    with pytest.raises(InputError, match="texts of unknown rank"):
+        losses(model, from_generator(tf.TensorSpec(None, tf.string)), steps_per_epoch=1)
+    model.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
+    expected = model.evaluate(SOURCES[:3], TARGETS[:3], verbose=0)
+    few = {"validation_steps": 3, "validation_batch_size": 1, "epochs": 2}
+    for endless in (lambda: itertools.cycle(pairs), from_generator):
+        found = model.evaluate(endless(), steps=1, batch_size=3, verbose=0)
+        assert found == pytest.approx(expected)
+        history = model.fit(SOURCES, TARGETS, verbose=0, validation_data=endless(), **few).history
+        assert history["val_loss"][0] == history["val_loss"][1]
 
     def soon_wrong():
         yield from pairs
@@ -106,6 +129,11 @@ def test_batches_of_tensors_are_keras_own(model):
     assert len(losses(model, x, y, sample_weight=weights, batch_size=2)) == 1
     assert len(losses(model, tf.data.Dataset.from_tensors((x, y, weights)))) == 1
     assert int(model.optimizer.iterations) == 5
+    arrays = (x, y, weights)
+    for validation in (arrays, tf.data.Dataset.from_tensors(arrays), (SOURCES, TARGETS)):
+        history = model.fit(x, y, 2, 1, 0, validation_data=validation, validation_batch_size=4)
+        found = [*history.history["val_loss"], model.evaluate(x, y, 4, 0, sample_weight=weights)]
+        assert found[0] == pytest.approx(found[1], rel=1e-5)
 
 
 def test_what_cannot_be_trained_on_is_named_before_anything_trains(model):
@@ -122,8 +150,35 @@ def test_what_cannot_be_trained_on_is_named_before_anything_trains(model):
     ):
         with pytest.raises(InputError, match=words):
             losses(model, *data, **options)
+    for size in (0, -1, 1.5, "x"):
+        for options in ({"batch_size": size}, {"validation_batch_size": size}):
+            with pytest.raises(InputError, match="batch_size must be a whole number"):
+                losses(model, SOURCES, TARGETS, **options)
+        with pytest.raises(InputError, match="batch_size must be a whole number"):
+            model.evaluate(SOURCES, TARGETS, batch_size=size)
     for path, value in values(model).items():
         np.testing.assert_array_equal(value, before[path])
+
+
+def test_datasets_of_sound_and_of_nested_targets_are_raw_pairs():
+    for name in ("deepspeech", "deeploc"):
+        model = build(name)
+        model.compile(run_eagerly=True)
+        inputs, targets = PAIRS[name]
+        if name == "deeploc":
+            targets = [(place, True) for place in ("Nucleus", "Plastid", "Nucleus", "Cytoplasm")]
+            spec = (
+                tf.TensorSpec([], tf.string),
+                (tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.bool)),
+            )
+        else:
+            sound = (tf.TensorSpec([None], tf.float32), tf.TensorSpec([], tf.int32))
+            spec = (sound, tf.TensorSpec([], tf.string))
+        pairs = list(zip(inputs, targets, strict=True))
+        dataset = tf.data.Dataset.from_generator(lambda p=pairs: iter(p), output_signature=spec)
+        expected = model.evaluate(inputs, targets, verbose=0)
+        for data in (dataset, dataset.batch(2)):
+            assert model.evaluate(data, verbose=0) == pytest.approx(expected, rel=1e-5)
 
 
 def test_early_stopping_gives_the_best_weights_back(model):

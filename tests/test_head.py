@@ -1,5 +1,7 @@
 """A new head: other labels, another alphabet, more words; everything else is what it was."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -115,6 +117,8 @@ def test_an_alphabet_keeps_the_rows_of_the_characters_it_shares(tmp_path, caplog
     assert reordered.new_weights == ()
     np.testing.assert_array_equal(values(reordered)[kernel], old[:, [0, 3, 2, 1]])
     shorter = rnnzoo.load(tmp_path / "base", alphabet="ba")  # nothing is new, but it differs
+    with pytest.raises(InputError, match=f"^{kernel} train in full already"):
+        shorter.enable_lora(rank=1, targets=["head"])
     shorter.enable_lora(rank=1)
     assert shorter.lora.whole == tuned.new_weights
     shorter.save_adapter(tmp_path / "adapter")
@@ -218,3 +222,14 @@ def test_a_head_and_low_rank_updates_travel_together(tmp_path, caplog):
         for path, value in values(model).items():
             np.testing.assert_allclose(values(again)[path], value, atol=1e-6)
     assert not caplog.records  # nothing is new: the adapter has it
+    load = functools.partial(rnnzoo.load, tmp_path / "base", adapter=tmp_path / "adapter")
+    same = load(locations=("here", "there"), dropout=0.3, quantize="int8")
+    assert list(same.predict("MKVLAAG").likelihoods) == ["here", "there"]
+    for others in (["there", "here"], ["here", "there", "Plastid"], np.array(["here", "there"]), 3):
+        with pytest.raises(InputError, match=r"locations=.'here', 'there'., got"):
+            load(locations=others)
+    plain = rnnzoo.load(tmp_path / "base")
+    plain.enable_lora(rank=1, targets=["encoder"])
+    plain.save_adapter(tmp_path / "adapter")
+    with pytest.raises(InputError, match=r"with locations=the base's own, got \['x', 'y'\]"):
+        load(locations=["x", "y"])

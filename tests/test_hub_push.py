@@ -111,6 +111,18 @@ def test_files_of_the_last_checkpoint_go_and_those_of_others_stay(hub_server, ot
 
 
 @pytest.mark.usefixtures("token")
+@pytest.mark.parametrize("line", ["*.safetensors", "config.json"])
+def test_what_the_repository_ignores_is_named_and_nothing_is_committed(
+    hub_server, folder, name, line
+):
+    before = hub_server.create(name).commit({".gitignore": f"{line}\n".encode()})
+    ignored = line.replace("*", "model")
+    with pytest.raises(UploadError, match=rf"\.gitignore leaves out {ignored}, and"):
+        hub.push_folder(folder, name)
+    assert hub_server.repository(name).resolve("main") == before
+
+
+@pytest.mark.usefixtures("token")
 def test_private_and_a_branch(hub_server, folder, name, tmp_path):
     commit = hub.push_folder(folder, name, private=True, revision="dev")
     repository = hub_server.repository(name)
@@ -169,7 +181,7 @@ def test_who_may_read_alone_changes_nothing(hub_server, folder, name):
     ("status", "request_", "message"),
     [
         ("412", "POST /commit/", "changed by somebody else"),
-        ("400", "POST /commit/", "a fault was ordered"),
+        ("400", "POST /commit/", "the push failed: .*a fault was ordered.*; push again"),
         ("403", "PUT /_lfs/", "no permission"),
     ],
 )

@@ -13,6 +13,7 @@ from tiny_tasks import PAIRS, build, changed, values
 import rnnzoo
 from rnnzoo import hub
 from rnnzoo.adapter import open_adapter
+from rnnzoo.cli import main
 from rnnzoo.errors import (
     CheckpointError,
     ConfigError,
@@ -167,6 +168,15 @@ def test_frozen_before_is_frozen_after_and_whole_weights_train(vocabulary):
     model.merge_lora()
     trained = {w.path for w in model.trainable_weights}
     assert trained == {path for path in before if not path.startswith("encoder/")}
+    for named in ({"targets": ["encoder"]}, {"targets": ["attention"], "whole": "encoder"}):
+        with pytest.raises(InputError, match=r"frozen, and named to be trained: encoder/"):
+            model.enable_lora(**named)
+    assert {w.path for w in model.trainable_weights} == trained and model.lora is None
+    model.enable_lora(rank=2)
+    assert not any(path.startswith("encoder/") for path in model.lora.targets)
+    before = values(model)
+    model.fit(SOURCES, TARGETS, verbose=0)
+    assert changed(before, values(model)) == set(model.lora.targets)
 
 
 @pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16", "bfloat16"])
@@ -184,8 +194,11 @@ def test_other_precisions_train_too(saved, dtype):
 def test_an_adapter_is_small_and_loads_on_its_base(tuned):
     folder, adapter, model = tuned
     assert {path.name for path in adapter.iterdir()} == {
-        "config.json", "files.json", "model.safetensors",
+        "config.json", "files.json", "model.safetensors", "README.md",
     }  # fmt: skip
+    card = (adapter / "README.md").read_text()
+    assert 'adapter="adapter")' in card and "- Rank: 3; parameters: " in card
+    assert "The last fit: 3 epochs" in card and "license" not in card
     config = open_adapter(adapter).config
     fingerprint = json.loads((folder / "config.json").read_text())["fingerprint"]
     assert (config.base, config.base_fingerprint) == (None, fingerprint)
@@ -201,7 +214,9 @@ def test_an_adapter_is_small_and_loads_on_its_base(tuned):
         np.testing.assert_array_equal(going_on.lora.factors()[name], value)
     going_on.compile(run_eagerly=True)
     going_on.fit(SOURCES, TARGETS, verbose=0)
+    (adapter / "README.md").write_text("By hand.\n")
     going_on.save_adapter(adapter)  # in its place
+    assert (adapter / "README.md").read_text() == "By hand.\n"
     again = rnnzoo.load(folder, adapter=adapter)
     for path, value in values(going_on).items():
         np.testing.assert_allclose(values(again)[path], value, atol=1e-6)
@@ -219,6 +234,29 @@ def test_whole_weights_and_overrides_travel_with_the_adapter(saved, tmp_path):
         assert again.config.dropout == 0.4
         for path, value in values(model).items():
             np.testing.assert_allclose(values(again)[path], value, atol=1e-6)
+
+
+def test_averages_of_norms_that_train_travel_with_the_adapter(tmp_path):
+    build("deepspeech").save(tmp_path / "base")
+    model = rnnzoo.load(tmp_path / "base")
+    model.enable_lora(rank=1, targets=["recurrent"], whole=["convolutions"])
+    averages = {path for path in model.lora.whole if "/moving_" in path}
+    assert averages and all("conv" in path for path in averages)
+    model.compile(run_eagerly=True)
+    before = values(model)
+    model.fit(*PAIRS["deepspeech"], verbose=0)
+    assert changed(before, values(model)) == {*model.lora.targets, *model.lora.whole}
+    model.save_adapter(tmp_path / "adapter")
+    model.save(tmp_path / "model.keras")
+    for again in (
+        rnnzoo.load(tmp_path / "base", adapter=tmp_path / "adapter"),
+        rnnzoo.load(tmp_path / "base", adapter=tmp_path / "adapter", merge_adapter=False),
+        rnnzoo.load(tmp_path / "model.keras"),
+    ):
+        for path, value in values(model).items():
+            np.testing.assert_allclose(values(again)[path], value, atol=1e-6)
+    assert again.lora.whole == model.lora.whole
+    assert len(again.trainable_weights) == len(model.trainable_weights)
 
 
 def test_saving_the_whole_model_saves_the_sums(tuned, tmp_path):
@@ -264,8 +302,41 @@ def test_an_adapter_of_weights_that_were_trained_besides_is_refused(saved, tmp_p
     assert not (tmp_path / "adapter").exists()
     made = build("seq2seq", model.preprocessor.vocabulary)
     made.enable_lora(rank=1)
-    with pytest.raises(InputError, match=r"load it with rnnzoo\.load"):
+    with pytest.raises(InputError, match=r"a \.keras file, for one, does not hold its base"):
         made.save_adapter(tmp_path / "adapter")
+
+
+class _Saved(keras.callbacks.Callback):
+    """Saves the model at the end of each epoch."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.save(self.path)
+
+
+def test_averaged_factors_are_validated_and_saved(vocabulary, tmp_path):
+    model = build("seq2seq", vocabulary)
+    model.enable_lora(rank=2, targets=["decoder"])
+    optimizer = keras.optimizers.Adam(0.3, use_ema=True, ema_momentum=0.9)
+    model.compile(optimizer, run_eagerly=True)
+    swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
+    history = model.fit(
+        SOURCES, TARGETS, epochs=2, verbose=0, validation_data=(SOURCES, TARGETS),
+        callbacks=[swap, _Saved(tmp_path / "averaged")],
+    ).history  # fmt: skip
+    again = rnnzoo.load(tmp_path / "averaged")
+    again.compile(run_eagerly=True)
+    found = again.evaluate(SOURCES, TARGETS, verbose=0)
+    assert found == pytest.approx(history["val_loss"][-1], rel=1e-4)
+    assert found != pytest.approx(history["loss"][-1], rel=1e-3)
+    for path, kernel in base_of(model).items():
+        a, b = (model.lora.factors()[f"{path}.{letter}"] for letter in "ab")
+        np.testing.assert_allclose(values(model)[path], kernel + a @ b, atol=1e-5)
+    with pytest.raises(InputError, match=r"merge_lora\(\) first"):
+        model.assign_weights(values(model))
 
 
 def test_an_adapter_is_written_whole_or_not_at_all(tuned, tmp_path, monkeypatch):
@@ -358,7 +429,32 @@ def test_an_adapter_comes_from_the_hub(tuned, hub_server, tmp_path):
         "hf://me/base", adapter="hf://me/tuned@v1", merge_adapter=False, **options
     )
     going_on.save_adapter(tmp_path / "other")
-    assert open_adapter(tmp_path / "other").config.base == "hf://me/base@main"
+    commit = hub_server.repository("me/base").resolve("main")
+    assert open_adapter(tmp_path / "other").config.base == f"hf://me/base@{commit}"
+    card = (tmp_path / "other" / "README.md").read_text()
+    assert "base_model: me/base\nbase_model_relation: adapter\n" in card
+    hub.push_folder(folder, "me/both", token=WRITER)
+    hub.push_folder(tmp_path / "other", "me/both", token=WRITER)
+    assert hub_server.repository("me/both").files()["README.md"].decode() == card
+    hub.push_folder(folder, "me/both", token=WRITER)
+    (tmp_path / "other" / "README.md").unlink()
+    hub.push_folder(tmp_path / "other", "me/both", token=WRITER)
+    assert "README.md" not in hub_server.repository("me/both").files()
+
+
+def test_the_command_line_knows_adapters(tuned, hub_server, tmp_path, capsys):
+    folder, adapter, model = tuned
+    assert main(["verify", str(adapter), str(folder)]) == 0
+    assert capsys.readouterr().out.count("all whole") == 2
+    hub.push_folder(adapter, "me/told", token=WRITER)
+    assert main(["download", "hf://me/told", "--cache-dir", str(tmp_path / "cache")]) == 0
+    fetched = capsys.readouterr().out.strip()
+    assert open_adapter(fetched).config == open_adapter(adapter).config
+    assert main(["predict", str(folder), "the cat", "--adapter", fetched, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["score"] == pytest.approx(model.predict("the cat").score, 1e-4)
+    (adapter / "model.safetensors").write_bytes(b"")
+    assert main(["verify", str(adapter)]) == 1
 
 
 def test_a_released_translator_learns_by_lora(tmp_path):
@@ -375,6 +471,9 @@ def test_a_released_translator_learns_by_lora(tmp_path):
         np.testing.assert_array_equal(kernel, before[path])
     model.save_adapter(tmp_path / "adapter")
     assert open_adapter(tmp_path / "adapter").config.base == "seq2seq-en-fr"
+    card = (tmp_path / "adapter" / "README.md").read_text()
+    licence = rnnzoo.info("seq2seq-en-fr").entry.licence
+    assert "license: " in card and f"Licence of the base's weights: {licence}" in card
     size = (tmp_path / "adapter" / "model.safetensors").stat().st_size
     assert size < 0.02 * 4 * model.network.count_params()
     again = rnnzoo.load("seq2seq-en-fr", adapter=str(tmp_path / "adapter"))

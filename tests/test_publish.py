@@ -19,8 +19,10 @@ def published(hub_server, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", WRITER)
     shutil.rmtree(hub_server.repository(f"zoo/{SMALL}").path, ignore_errors=True)
 
-    def run(*arguments):
+    def run(*arguments, fault=()):
         hub_server.forget()
+        if fault:
+            hub_server.order(*fault)
         code = publish.main(["--org", "zoo", SMALL, *arguments])
         return code, manifest.read_manifest(path).entries[SMALL]
 
@@ -72,14 +74,14 @@ def test_a_run_that_stopped_before_the_manifest_was_written_goes_on(hub_server, 
     assert writes(hub_server) == []
 
 
-def test_a_stopped_run_without_a_tag_goes_on(hub_server, published):
-    hub_server.forget()
-    _, first = published()
+def test_a_run_that_stopped_before_the_tag_goes_on(hub_server, published):
+    code, entry = published(fault=("400", "POST /tag/"))
     repository = hub_server.repository(f"zoo/{SMALL}")
-    repository.git("tag", "-d", publish.TAG)
-    code, again = published()
-    assert (code, again) == (0, first)
-    assert repository.resolve(publish.TAG) == first.hub.revision
+    pushed = repository.resolve("main")
+    assert code == 1 and entry.hub is None and repository.resolve(publish.TAG) is None
+    code, entry = published()
+    assert (code, entry.hub) == (0, manifest.HubRecord(f"zoo/{SMALL}", pushed))
+    assert repository.resolve(publish.TAG) == pushed
 
 
 def test_a_tag_never_points_to_other_weights(hub_server, published, capsys):

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tiny_tasks import build
 
 import rnnzoo
 from rnnzoo import precision
@@ -188,6 +189,26 @@ def test_a_model_that_was_fitted_survives_its_keras_file(tiny, tmp_path):
         check=True,
     )
     assert float(found.stdout) == pytest.approx(tiny.predict("the cat").score, abs=1e-4)
+
+
+def test_a_broken_keras_file_and_arguments_that_it_does_not_take_are_named(vocabulary, tmp_path):
+    path = tmp_path / "model.keras"
+    build("seq2seq", vocabulary).save(path)
+    for options in (
+        {"adapter": "/nowhere", "dtype": "nonsense", "foo": 3},
+        {"weights": False},
+        {"revision": "v1"},
+        {"merge_adapter": False},
+        {"local_files_only": True, "cache_dir": tmp_path},
+    ):
+        with pytest.raises(InputError, match="no argument but quantize; got ") as raised:
+            rnnzoo.load(path, **options)
+        assert all(name in str(raised.value) for name in options)
+    content = path.read_bytes()
+    for place in (content.index(b"config.json") + 40, len(content) // 2, len(content) - 30):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with pytest.raises(CheckpointError, match="not a model that Keras can read"):
+            rnnzoo.load(path)
 
 
 def test_fit_on_raw_pairs_learns_them_and_saves_what_it_learnt(tiny, tmp_path):

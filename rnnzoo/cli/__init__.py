@@ -148,6 +148,7 @@ def _parser(options_of_model: str = "") -> argparse.ArgumentParser:
         "of a model of proteins",
     )
     run.add_argument("--plot", metavar="FILE", help="draw the first result (.png, .svg, .pdf)")
+    run.add_argument("--adapter", help="an adapter of the model: a folder or hf://org/name@rev")
     run.add_argument("--dtype", default="auto", help="dtype policy (default: auto)")
     run.add_argument("--verbose", action="store_true", help="show TensorFlow's messages too")
     proteins = run.add_argument_group("models that read proteins or sound")
@@ -174,11 +175,15 @@ def _parser(options_of_model: str = "") -> argparse.ArgumentParser:
     hear.add_argument("--verbose", action="store_true", help="show TensorFlow's messages too")
     _hub_options(hear)
 
-    verify = command("verify", _verify, "Check every file of models or checkpoint folders.")
+    verify = command(
+        "verify", _verify, "Check every file of models, checkpoint folders or adapters."
+    )
     verify.add_argument("names", nargs="*", help="names, folders, hf:// (default: all bundled)")
     _hub_options(verify)
 
-    download = command("download", _download, "Fetch a model and print the folder it lies in.")
+    download = command(
+        "download", _download, "Fetch a model or an adapter and print the folder it lies in."
+    )
     download.add_argument("name", help="a model's name or hf://organisation/name[@revision]")
     _hub_options(download)
 
@@ -267,7 +272,7 @@ def _verify(options: argparse.Namespace) -> None:
     results, failure = [], None
     for name in names:
         try:
-            checkpoint = registry.locate(name, **located(options))
+            checkpoint = registry.locate_either(name, **located(options))
             results.append({"name": name, "ok": True, "files": len(checkpoint.files) + 1})
         except RnnzooError as error:
             failure = failure or error
@@ -284,7 +289,7 @@ def _verify(options: argparse.Namespace) -> None:
 
 
 def _download(options: argparse.Namespace) -> None:
-    checkpoint = registry.locate(options.name, **located(options))
+    checkpoint = registry.locate_either(options.name, **located(options))
     if options.json:
         size = sum(file.size for file in checkpoint.files.values())
         print(json.dumps({"folder": str(checkpoint.folder), "bytes": size}))

@@ -35,7 +35,9 @@ def predict(options: argparse.Namespace) -> None:
         _check_plot(options.plot)
     messages: list[str] = []
     with quiet(options.verbose):
-        model = registry.load(options.name, dtype=options.dtype, **located(options))
+        model = registry.load(
+            options.name, dtype=options.dtype, adapter=options.adapter, **located(options)
+        )
         by_kind = {
             "count": predict_count,
             "ink": predict_ink,
