@@ -40,6 +40,8 @@ def test_the_code_blocks_run_in_order(tmp_path, monkeypatch, hub_server):
     assert names["heard"].text == names["listener"].predict("recording.wav").text != ""
     assert names["order"].slots == {"coffeeDrink": "iced coffee", "sugarAmount": "brown sugar"}
     assert names["reading"].text == names["reader"].predict(names["reading"].strokes).text != ""
+    assert (tmp_path / "note.svg").read_text() == names["note"].to_svg()
+    assert len(names["said"]) == 2 and "reader" in names["said"][0]
     assert (tmp_path / "medical" / "model.safetensors").stat().st_size < 500_000
     assert names["tuned"].predict("Yes.").text == names["translator"].predict("Yes.").text
     assert set(names["sorter"].preprocessor.config.locations) == {"secreted", "elsewhere"}
