@@ -30,8 +30,8 @@ _NOTES = (
     "Ink is normalised by what it looks like, not by its text: its height's spread gives the "
     "x-height, its lower quartile the baseline.",
     "Of the test's 734 lines 209 are of short rows of a page laid side by side, the others as "
-    "written. New texts are those that no training line is equal to; parts of some are in training, "
-    "as writers copied the same prompts: of 100 of them 11 stand within a training line.",
+    "written. New texts are those that no training line is equal to; parts of some are in "
+    "training, as writers copied the same prompts: 11 of 100 stand within a training line.",
     "lm_weight was chosen on validation, before the weights were rounded: without the language "
     "model 8.2 % of the characters were wrong, with a weight of 0.2 / 0.4 / 0.6 / 0.8 / 1.0 / 1.2 "
     "5.8 / 4.8 / 4.3 / 4.3 / 4.6 / 5.0 %; of lines whose text is not in training 9.2 % and 7.0 / "
