@@ -116,6 +116,13 @@ _NOTES: dict[str, tuple[str, ...]] = {
         "Styles: each is ink that this network wrote behind a line of a training writer; 20 were "
         "chosen by eye of 56. A style takes on slant, size and speed, letters less.",
     ),
+    "graves-prediction": (
+        "Trained on UNIPEN's lines and lines joined of its single words, without their texts; "
+        "slant, width and height vary. The error still fell at the end: longer training is the "
+        "first thing to try.",
+        "Its lines look like words in one hand from a distance; read, they are letters and "
+        "scribbles.",
+    ),
 }
 
 
