@@ -38,8 +38,8 @@ class Recipe:
 
 
 RECIPES = {
-    "graves-handwriting": Recipe(network={"hidden_dim": 400}, steps=6000),
-    "graves-prediction": Recipe(network={"hidden_dim": 400, "num_symbols": 0}, steps=3000),
+    "graves-handwriting": Recipe(network={"hidden_dim": 400}, steps=4600),
+    "graves-prediction": Recipe(network={"hidden_dim": 400, "num_symbols": 0}, steps=1000),
 }
 
 _PREPROCESSOR = HandwritingPreprocessor(PreprocessorConfig())

@@ -114,7 +114,9 @@ _NOTES: dict[str, tuple[str, ...]] = {
         "The texts of the legibility test are new in part too: none stands within a training line, "
         "and at most half of one is in pieces of 15 characters that do.",
         "Styles: each is ink that this network wrote behind a line of a training writer; 20 were "
-        "chosen by eye of 56. A style takes on slant, size and speed, letters less.",
+        "chosen by eye of 56. A style takes on slant, size and speed, letters less; a "
+        "line behind it may begin with a stray stroke of the style's text, or end with one too "
+        "many. On a page of twenty styles two begin so and some five end so.",
     ),
     "graves-prediction": (
         "Trained on UNIPEN's lines and lines joined of its single words, without their texts; "
@@ -129,7 +131,15 @@ _NOTES: dict[str, tuple[str, ...]] = {
 def headline(figures: dict[tuple[str, str, str], float]) -> str:
     """The README's figures, of records by data, split and metric."""
     value = figures.get(("UNIPEN lines", "test", "nats/point"))
-    return "" if value is None else f"{value:.2f} nats a point (writers that it never saw)"
+    told = "" if value is None else f"{value:.2f} nats a point (writers that it never saw)"
+    written, real = (
+        figures.get(("ink of new texts", f"test, {kind}", "CER (reader)"))
+        for kind in ("bias 1", "real ink")
+    )
+    if written is not None and real is not None:
+        told += f"; of its characters at bias 1 our reader gets {written:.1f} % wrong, "
+        told += f"{real:.1f} % of real ink's"
+    return told
 
 
 def task_of_runs(runs: list[Path]) -> tuple[Any, list[dict[str, Any]]]:
