@@ -204,6 +204,7 @@ def check(
 
 def main() -> None:
     import rnnzoo
+    from rnnzoo.handwriting import Style
 
     print(f"{'entry':28} {'format':12} {'whole':>8} {'steps':>8} {'seconds':>8}")
     for name in sys.argv[1:] or rnnzoo.list_models():
@@ -211,6 +212,9 @@ def main() -> None:
         pairs = PAIRS.get(model.family)
         if model.family == "deeploc":
             pairs = PROTEINS, model.preprocessor.config.locations[:2]
+        if model.family in ("handwriting", "handwriting_prediction"):
+            ink = Style.from_ink("foot", str(DATA / "ink" / "foot.inkml"))
+            pairs = [ink.text] * 2, [ink] * 2
         for format in FORMATS:
             begun = time.perf_counter()
             with tempfile.TemporaryDirectory() as folder:
