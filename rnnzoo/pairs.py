@@ -21,7 +21,7 @@ from rnnzoo.errors import InputError
 from rnnzoo.inputs import plain
 
 if TYPE_CHECKING:
-    from rnnzoo.task import Task
+    from rnnzoo.training import Trainable
 
 _RAW = (str, bytes, os.PathLike)
 
@@ -179,14 +179,14 @@ class RawBatches(keras.callbacks.Callback):
 
     Parameters
     ----------
-    task : Task
+    task : Trainable
         Checks pairs and makes tensors of them.
     batch_size : int
     shuffle : bool
         A new order in each epoch.
     """
 
-    def __init__(self, task: Task, batch_size: int, shuffle: bool = False) -> None:
+    def __init__(self, task: Trainable, batch_size: int, shuffle: bool = False) -> None:
         super().__init__()
         self.batch_size, self.shuffle = batch_size, shuffle
         self.error: Exception | None = None
