@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import math
 import os
 import pathlib
 import shutil
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from rnnzoo.checkpoint import swap
@@ -52,6 +54,8 @@ class Graph:
         Axes of one name are of one length.
     multiples : dict
         For an open axis that only takes multiples of a number, that number.
+    padded_right : bool
+        Whether all masks in it are of padding on the right, as ONNX' own LSTM has them.
 
     Examples
     --------
@@ -65,6 +69,7 @@ class Graph:
     inputs: Mapping[str, Axes]
     outputs: Mapping[str, Axes]
     multiples: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    padded_right: bool = True
 
     @property
     def open_axes(self) -> list[str]:
@@ -121,18 +126,107 @@ def write_graph(
     """Write a graph of a network, whole or not at all; see `rnnzoo.Task.export`."""
     if format not in FORMATS:
         raise InputError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
+    if format != "saved_model":
+        check_float32(network, format)
+    lengths = _lengths(graph, format, length)
+    with _beside(pathlib.Path(path), folder=format == "saved_model") as building:
+        if format == "onnx":
+            building.write_bytes(onnx_model(graph, network))
+            return
+        write = {"saved_model": _write_saved_model, "litert": _write_litert}[format]
+        with portable(), _without_cudnn(network):
+            write(graph, building, lengths)
+
+
+def check_float32(network: keras.Model, format: str) -> None:
+    """Raise an `InputError` for a network that computes in 16 bits, which `format` does not.
+
+    Examples
+    --------
+    >>> import keras
+    >>> from rnnzoo.export import check_float32
+    >>> check_float32(keras.Sequential([keras.layers.Dense(2)]), "onnx")
+    """
     halves = {layer.compute_dtype for layer in network._flatten_layers(include_self=False)}
-    halves &= {"float16", "bfloat16"}
-    if halves and format != "saved_model":
+    if halves := halves & {"float16", "bfloat16"}:
         raise InputError(
             f"the network computes in {', '.join(sorted(halves))}, {format} is written in float32: "
             'load the model with dtype="float32"'
         )
-    lengths = _lengths(graph, format, length)
-    writers = {"saved_model": _write_saved_model, "onnx": _write_onnx, "litert": _write_litert}
-    place = _beside(pathlib.Path(path), folder=format == "saved_model")
-    with place as building, portable(), _without_cudnn(network):
-        writers[format](graph, building, lengths)
+
+
+def tensor_function(graph: Graph, lengths: Mapping[str, int] | None = None) -> Any:
+    """The graph as a `tf.function` of one positional tensor for each input, in their order; open
+    axes have the `lengths` of their names, or none.
+
+    Examples
+    --------
+    >>> import rnnzoo
+    >>> from rnnzoo.export import tensor_function
+    >>> translator = rnnzoo.load("seq2seq-en-fr")
+    >>> state = tensor_function(translator.graphs()["encoder"])([[4, 5, 6]])
+    >>> state["h_0"].shape
+    TensorShape([1, 512])
+    """
+    lengths, names = lengths or {}, list(graph.inputs)
+    signature = []
+    for name, axes in graph.inputs.items():
+        shape = [lengths.get(n) if isinstance(n, str) else n for n in axes.shape]
+        signature.append(tf.TensorSpec(shape, axes.dtype, name=name))
+
+    def run(*tensors: Any) -> dict[str, Any]:
+        out = graph.call(dict(zip(names, tensors, strict=True)))
+        return {name: tf.identity(out[name], name=name) for name in graph.outputs}
+
+    return tf.function(run, input_signature=signature, autograph=False)
+
+
+def onnx_model(graph: Graph, network: keras.Model) -> bytes:
+    """A graph of a network as the content of an ONNX file.
+
+    Raises
+    ------
+    MissingDependencyError
+        Without the extra `export`.
+    ExportError
+        If the converter fails.
+
+    Examples
+    --------
+    >>> import rnnzoo
+    >>> from rnnzoo.export import onnx_model
+    >>> translator = rnnzoo.load("seq2seq-en-fr")
+    >>> content = onnx_model(translator.graphs()["step"], translator.network)
+    >>> len(content) > 10_000_000
+    True
+    """
+    try:
+        import onnx
+        import tf2onnx
+    except ImportError as error:
+        raise MissingDependencyError("Export to ONNX", "tf2onnx", "export") from error
+    function = tensor_function(graph)
+    logger = logging.getLogger("tf2onnx")  # says what ONNX' own check says better
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with portable(native_lstm=graph.padded_right), _without_cudnn(network):
+            model, _ = tf2onnx.convert.from_function(
+                function,
+                function.input_signature,
+                opset=_OPSET,
+                custom_op_handlers={"CudnnRNNV3": (_onnx_lstm, [])},
+            )
+        _name_axes(model.graph.input, graph.inputs)
+        _name_axes(model.graph.output, graph.outputs)
+        onnx.checker.check_model(model)
+        return model.SerializeToString()
+    except Exception as error:  # tf2onnx raises what it likes
+        raise ExportError(
+            f"tf2onnx cannot convert this graph to ONNX: {str(error).strip():.500}"
+        ) from error
+    finally:
+        logger.setLevel(level)
 
 
 def _lengths(graph: Graph, format: str, length: int | Mapping[str, int] | None) -> dict[str, int]:
@@ -219,24 +313,9 @@ def _beside(path: pathlib.Path, folder: bool) -> Iterator[pathlib.Path]:
             building.unlink()
 
 
-def _function(graph: Graph, lengths: Mapping[str, int]) -> Any:
-    """The graph as a `tf.function` of one positional tensor for each input."""
-    names = list(graph.inputs)
-    signature = []
-    for name, axes in graph.inputs.items():
-        shape = [lengths.get(n) if isinstance(n, str) else n for n in axes.shape]
-        signature.append(tf.TensorSpec(shape, axes.dtype, name=name))
-
-    def run(*tensors: Any) -> dict[str, Any]:
-        out = graph.call(dict(zip(names, tensors, strict=True)))
-        return {name: tf.identity(out[name], name=name) for name in graph.outputs}
-
-    return tf.function(run, input_signature=signature, autograph=False)
-
-
 def _write_saved_model(graph: Graph, path: pathlib.Path, lengths: Mapping[str, int]) -> None:
     module = tf.Module()
-    concrete = _function(graph, lengths).get_concrete_function()
+    concrete = tensor_function(graph, lengths).get_concrete_function()
     module.kept = list(concrete.variables)
     tf.saved_model.save(module, str(path), signatures={_SERVING: concrete})
 
@@ -259,29 +338,36 @@ def _write_litert(graph: Graph, path: pathlib.Path, lengths: Mapping[str, int]) 
     path.write_bytes(content)
 
 
-def _write_onnx(graph: Graph, path: pathlib.Path, lengths: Mapping[str, int]) -> None:
-    try:
-        import onnx
-        import tf2onnx
-    except ImportError as error:
-        raise MissingDependencyError("Export to ONNX", "tf2onnx", "export") from error
-    function = _function(graph, lengths)
-    logger = logging.getLogger("tf2onnx")  # says what ONNX' own check says better
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        model, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=_OPSET)
-        _name_axes(model.graph.input, graph.inputs)
-        _name_axes(model.graph.output, graph.outputs)
-        onnx.checker.check_model(model)
-        content = model.SerializeToString()
-    except Exception as error:  # tf2onnx raises what it likes
-        raise ExportError(
-            f"tf2onnx cannot convert this graph to ONNX: {str(error).strip():.500}"
-        ) from error
-    finally:
-        logger.setLevel(level)
-    path.write_bytes(content)
+def _onnx_lstm(context: Any, node: Any, name: str, _: Any) -> None:
+    """ONNX' LSTM for an operation that `rnnzoo.layers.portable.native_lstm` has traced."""
+    x, h0, c0, params, lengths = node.input
+    masked, backwards = node.get_attr_value("seed"), node.get_attr_value("seed2")
+    features, units = context.get_shape(x)[-1], context.get_shape(h0)[-1]
+    flat = context.get_node_by_output(params).get_tensor_value(as_list=False)
+    shapes = [(1, 4 * units, features), (1, 4 * units, units), (1, 4 * units)]
+    ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
+    parts = [part.reshape(s) for part, s in zip(np.split(flat, ends), shapes, strict=True)]
+    parts[2] = np.concatenate([parts[2], np.zeros_like(parts[2])], 1)
+    weights = [
+        context.make_const(f"{name}/{letter}", part).output[0]
+        for letter, part in zip("WRB", parts, strict=True)
+    ]
+    outputs, shapes, dtypes = node.output[:3], node.output_shapes[:3], node.output_dtypes[:3]
+    shapes[0] = [shapes[0][0], 1, *shapes[0][1:]]
+    context.remove_node(name)
+    lstm = context.make_node(
+        "LSTM",
+        [x, *weights, lengths if masked else "", h0, c0],
+        output_count=3,
+        attr={"hidden_size": units, "direction": "reverse" if backwards else "forward"},
+        name=f"{name}/lstm",
+        shapes=shapes,
+        dtypes=dtypes,
+    )
+    axis = context.make_const(f"{name}/direction", np.array([1], np.int64)).output[0]
+    context.make_node("Squeeze", [lstm.output[0], axis], outputs=[outputs[0]])
+    for state, output in zip(lstm.output[1:], outputs[1:], strict=True):
+        context.make_node("Identity", [state], outputs=[output])
 
 
 def _name_axes(values: Any, described: Mapping[str, Axes]) -> None:

@@ -158,6 +158,10 @@ class Quantizable(keras.Model):
         if self.quantization:
             raise InputError(f"the model is quantized already ({self.quantization})")
 
+    def _check_trains(self, aim: str) -> None:
+        """Raise an `InputError` if the model is for use alone now."""
+        self._check_float(aim)
+
     def _check_float(self, aim: str) -> None:
         """Raise an `InputError` for what only weights that are no integers can do."""
         if self.quantization:

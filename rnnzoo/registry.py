@@ -271,6 +271,7 @@ def load(
     adapter: str | os.PathLike[str] | None = None,
     merge_adapter: bool = True,
     quantize: str | None = None,
+    engine: str = "tensorflow",
     **overrides: Any,
 ) -> Task:
     """Load a model, ready to `predict`.
@@ -279,7 +280,7 @@ def load(
     ----------
     name : str or path
         A registered name, a checkpoint folder, `hf://organisation/name[@revision]`, or a `.keras`
-        file that a model was saved to, which takes no other argument but `quantize`.
+        file that a model was saved to, which takes no other argument but `quantize` and `engine`.
     dtype : str
         "auto" (float32 on a CPU, mixed float16 on a GPU with tensor cores), or a Keras dtype
         policy such as "mixed_bfloat16".
@@ -300,6 +301,9 @@ def load(
     quantize : "int8", optional
         Keep kernels and embeddings as int8 with a scale for each output channel, in a quarter of
         the memory and for use alone: see `Task.quantize`.
+    engine : "tensorflow" or "onnx"
+        What `predict` computes with; "onnx" is onnxruntime, with the extra `export`: see
+        `Task.engine`.
     **overrides
         Changes to the network that its family allows, such as `dropout=0.3`; or a new head, all
         else being kept: other `locations` (a list of names) for a localizer, another `alphabet`
@@ -351,12 +355,13 @@ def load(
         }
         if odd := [argument for argument, changed in given.items() if changed]:
             raise InputError(
-                f"a .keras file is loaded as it was saved, and takes no argument but quantize; got "
-                f"{', '.join(odd)}"
+                "a .keras file is loaded as it was saved, and takes no argument but quantize and "
+                f"engine; got {', '.join(odd)}"
             )
         task = _load_keras_file(os.fspath(name))
         if quantize is not None:
             task.quantize(quantize)
+        task.engine = engine
         return task
     if dtype not in precision.POLICIES:
         precision.resolve(dtype)
@@ -371,6 +376,7 @@ def load(
         opened, dtype, weights, overrides, found, merge_adapter, quantize
     )
     task._loaded_as.name = _address(name, opened)
+    task.engine = engine
     return task
 
 

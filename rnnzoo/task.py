@@ -20,8 +20,9 @@ from rnnzoo.adapter import Adapter
 from rnnzoo.card import card_of
 from rnnzoo.checkpoint import CONFIG, Checkpoint
 from rnnzoo.config import choose_options, read_config
+from rnnzoo.engine import Engined
 from rnnzoo.errors import CheckpointError, ConfigError, InputError, WeightsError
-from rnnzoo.export import Graph, write_graph
+from rnnzoo.export import write_graph
 from rnnzoo.head import Described
 from rnnzoo.quantized import check_scheme
 from rnnzoo.training import Trainable
@@ -34,7 +35,7 @@ _LOGGER = logging.getLogger("rnnzoo")
 Path = str | os.PathLike[str]
 
 
-class Task(Trainable):
+class Task(Engined, Trainable):
     """A network with the way in and the way out: raw input to result.
 
     A `keras.Model`: `summary`, `compile`, callbacks and `.keras` files work on it as usual.
@@ -43,7 +44,8 @@ class Task(Trainable):
     line what to read: "lines" of text, or "proteins". What `rnnzoo.load` may change is named by
     `changeable`, fields of the network's config, and by `heads`; a new head's weights are
     `new_weights`. `parts` has the patterns of the weights of each part that `freeze` knows.
-    `origin` is the checkpoint whose weights it was loaded with.
+    `origin` is the checkpoint whose weights it was loaded with. `example` is something short to
+    predict of.
 
     Examples
     --------
@@ -54,6 +56,7 @@ class Task(Trainable):
 
     family: ClassVar[str]
     raw_kind: ClassVar[str] = "lines"
+    example: ClassVar[Any] = "a"
     config_type: ClassVar[type]
     preprocessor_config_type: ClassVar[type]
     decoding_type: ClassVar[type]
@@ -121,11 +124,23 @@ class Task(Trainable):
     ) -> Any:
         """The family's result for one input, a list of them for several."""
 
-    def _forget_graphs(self) -> None:
-        """Let go of compiled graphs, those of `predict` among them; a family that keeps some by
-        another name lets go of these too."""
-        super()._forget_graphs()
-        self._compiled: Any = None
+    def warmup(self, inputs: Any = None, **options: Any) -> None:
+        """Trace, compile and convert what `predict` needs, so that the next call is a quick one.
+
+        Parameters
+        ----------
+        inputs : optional
+            What `predict` takes; by default something short of the family's own.
+        **options
+            Those that `predict` will be called with: some choose what is compiled.
+
+        Examples
+        --------
+        >>> import rnnzoo
+        >>> translator = rnnzoo.load("seq2seq-en-fr")
+        >>> translator.warmup(beam_size=1)
+        """
+        self.predict(self.example if inputs is None else inputs, verbose=0, **options)
 
     # --- checkpoints -----------------------------------------------------------------------
 
@@ -297,6 +312,7 @@ class Task(Trainable):
                 )
         for name, variable in variables.items():
             variable.assign(values[name])
+        self._forget_engine()
 
     # --- Keras -----------------------------------------------------------------------------
 
@@ -429,11 +445,6 @@ class Task(Trainable):
                 revision=revision,
                 commit_message=commit_message,
             )
-
-    @abc.abstractmethod
-    def graphs(self) -> dict[str, Graph]:
-        """What `export` can write: "network", the whole, and for a family that goes step by step
-        "step", which takes a state and gives the next, and what makes its first state."""
 
     def export(
         self,

@@ -71,7 +71,8 @@ class Trainable(Tunable, abc.ABC):
         ------
         InputError
             If inputs, targets and weights differ in number, or are empty; for a pair that cannot
-            be trained on; for a batch size that is no whole number above 0; for a quantized model.
+            be trained on; for a batch size that is no whole number above 0; for a quantized model,
+            and one that another engine than TensorFlow predicts with.
 
         Notes
         -----
@@ -88,7 +89,7 @@ class Trainable(Tunable, abc.ABC):
         >>> sorted(history.history)
         ['loss']
         """
-        self._check_float("train")
+        self._check_trains("train")
         if not getattr(self, "compiled", False):
             self.compile()
         batch_size = check_batch_size(batch_size, 32)

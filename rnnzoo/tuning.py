@@ -347,7 +347,7 @@ class Tunable(Quantizable):
 
     def train_step(self, data: Any) -> Any:
         """Keras' own; with low-rank updates on, the kernels' gradients go on to them."""
-        self._check_float("train")
+        self._check_trains("train")
         if self.lora is None:
             return super().train_step(data)
         self._renew_kernels()

@@ -51,6 +51,7 @@ class ProteinLocalizer(Task):
 
     family = "deeploc"
     raw_kind = "proteins"
+    example = "MKV"
     config_type = DeepLocConfig
     preprocessor_config_type = PreprocessorConfig
     decoding_type = DecisionOptions
@@ -270,19 +271,9 @@ class ProteinLocalizer(Task):
                     yield found.pop(n)
                 window = list(itertools.islice(proteins, _WINDOW))
 
-    def _run(self, residues: np.ndarray) -> dict[str, Any]:
-        """The network's outputs, by one graph for all shapes."""
-        if self._compiled is None:
-            self._compiled = tf.function(
-                lambda residues: self.network(residues, training=False),
-                input_signature=[tf.TensorSpec([None, None], tf.int32)],
-                autograph=False,
-            ).get_concrete_function()
-        return self._compiled(tf.convert_to_tensor(residues))
-
     def _read(self, proteins: list[Protein], options: DecisionOptions) -> Iterator[Localization]:
-        out = self._run(self.preprocessor.encode(protein.sequence for protein in proteins))
-        out = {name: tensor.numpy() for name, tensor in out.items()}
+        residues = self.preprocessor.encode(protein.sequence for protein in proteins)
+        out = self._outputs(residues=residues)
         names, limit = self.preprocessor.config.locations, self.preprocessor.config.max_length
         for row, protein in enumerate(proteins):
             length = len(protein.sequence)

@@ -59,7 +59,9 @@ def graphs_of(network: keras.Model) -> dict[str, Graph]:
     return {
         "network": whole,
         "start": Graph(stepper.start, {"samples": opening}, stepper.state),
-        "step": Graph(stepper.step, inputs, outputs, {"samples": hop}).with_state(stepper.state),
+        "step": Graph(
+            stepper.step, inputs, outputs, {"samples": hop}, padded_right=False
+        ).with_state(stepper.state),
     }
 
 

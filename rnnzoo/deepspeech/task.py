@@ -32,7 +32,7 @@ from rnnzoo.deepspeech.preprocess import PreprocessorConfig, SpeechPreprocessor
 from rnnzoo.deepspeech.result import Transcript
 from rnnzoo.deepspeech.stream import TranscriptStream
 from rnnzoo.errors import ConfigError, InputError
-from rnnzoo.export import Graph
+from rnnzoo.export import Axes, Graph
 from rnnzoo.inputs import batches_by_length, check_batch_size
 from rnnzoo.parts import Parts
 
@@ -72,6 +72,7 @@ class SpeechRecognizer(CTCTask):
 
     family = "deepspeech"
     raw_kind = "sound"
+    example = (np.zeros(8000, np.float32), 16_000)
     config_type = DeepSpeechConfig
     preprocessor_config_type = PreprocessorConfig
     decoding_type = DecodingOptions
@@ -124,6 +125,20 @@ class SpeechRecognizer(CTCTask):
 
     def graphs(self) -> dict[str, Graph]:
         return graphs_of(self.network)
+
+    def prediction_graphs(self) -> dict[str, Graph]:
+        """With the spectrogram besides, for the picture of a transcript."""
+        graphs = self.graphs()
+        whole, spectrogram = graphs["network"], self.network.get_layer("recognizer").spectrogram
+
+        def call(tensors: dict[str, Any]) -> dict[str, Any]:
+            samples = tf.pad(tensors["samples"], [[0, 0], [0, self.config.frame_length]])
+            out = whole.call({**tensors, "samples": samples})
+            return {**out, "mels": spectrogram(samples)}
+
+        mels = Axes("float32", ("batch", "heard", self.config.num_mels))
+        outputs = {**whole.outputs, "mels": mels}
+        return {**graphs, "network": dataclasses.replace(whole, call=call, outputs=outputs)}
 
     # --- training --------------------------------------------------------------------------
 
@@ -325,27 +340,14 @@ class SpeechRecognizer(CTCTask):
 
     def _run(self, chunks: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Log-probabilities and spectrogram of each chunk, by one graph for all shapes."""
-        spectrogram = self.network.get_layer("recognizer").spectrogram
-        if self._compiled is None:
-            signature = [tf.TensorSpec([None, None], tf.float32), tf.TensorSpec([None], tf.int32)]
-            short = self.config.frame_length
-
-            def run(samples: Any, lengths: Any) -> Any:
-                samples = tf.pad(samples, [[0, 0], [0, short]])
-                out = self.network({"samples": samples, "lengths": lengths}, training=False)
-                return out["log_probs"], out["frames"], spectrogram(samples)
-
-            self._compiled = tf.function(
-                run, input_signature=signature, autograph=False
-            ).get_concrete_function()
         samples, lengths = self.preprocessor.pad(chunks)
-        log_probs, frames, mels = (
-            tensor.numpy() for tensor in self._compiled(tf.constant(samples), tf.constant(lengths))
-        )
-        heard = np.asarray(spectrogram.num_frames(lengths))
+        out = self._outputs(samples=samples, lengths=lengths)
+        heard = np.asarray(self.network.get_layer("recognizer").spectrogram.num_frames(lengths))
         return [
             (p[:count], m[:seen].astype(np.float16))
-            for p, count, m, seen in zip(log_probs, frames, mels, heard, strict=True)
+            for p, count, m, seen in zip(
+                out["log_probs"], out["frames"], out["mels"], heard, strict=True
+            )
         ]
 
     def stream(

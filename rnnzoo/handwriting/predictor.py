@@ -68,6 +68,7 @@ class InkPredictor(PenTask):
 
     family = "handwriting_prediction"
     raw_kind = "count"
+    example = 1
     preprocessor_config_type = PredictorConfig
     decoding_type = PredictionOptions
 

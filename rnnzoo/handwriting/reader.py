@@ -219,6 +219,7 @@ class InkReader(CTCTask):
 
     family = "handwriting_reader"
     raw_kind = "strokes"
+    example = (((0.0, 0.0), (0.5, 1.0), (1.0, 0.0)),)
     config_type = ReaderConfig
     preprocessor_config_type = ReaderPreprocessorConfig
     decoding_type = DecodingOptions
@@ -366,27 +367,14 @@ class InkReader(CTCTask):
 
     def _run(self, lines: list[np.ndarray], batch_size: int, verbose: Any) -> list[np.ndarray]:
         """Log-probabilities [frames, symbols] of each line."""
-        if self._compiled is None:
-            signature = [
-                tf.TensorSpec([None, None, 3], tf.float32),
-                tf.TensorSpec([None], tf.int32),
-            ]
-            self._compiled = tf.function(
-                lambda points, counts: self.network(
-                    {"points": points, "counts": counts}, training=False
-                ),
-                input_signature=signature,
-                autograph=False,
-            ).get_concrete_function()
         outputs: list[Any] = [None] * len(lines)
         hidden = None if verbose == "auto" else not verbose
         with tqdm.tqdm(total=len(lines), unit="line", disable=hidden, leave=False, delay=2) as bar:
             lengths = [len(line) for line in lines]
             for rows in batches_by_length(lengths, batch_size, _POINTS_AT_ONCE):
-                batch = self.preprocessor.pad([lines[n] for n in rows])
-                out = self._compiled(*map(tf.constant, batch))
-                frames = out["frames"].numpy()
-                for n, own, count in zip(rows, out["log_probs"].numpy(), frames, strict=True):
+                points, counts = self.preprocessor.pad([lines[n] for n in rows])
+                out = self._outputs(points=points, counts=counts)
+                for n, own, count in zip(rows, out["log_probs"], out["frames"], strict=True):
                     outputs[n] = own[:count]
                 bar.update(len(rows))
         return outputs

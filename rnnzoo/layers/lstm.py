@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from rnnzoo.layers.portable import is_portable
+from rnnzoo.layers.portable import has_native_lstm, is_portable, native_lstm
 
 
 def gates(z: tf.Tensor, c: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -206,6 +206,13 @@ class LSTM(keras.layers.LSTM):
             for weight in (self.cell.kernel, self.cell.recurrent_kernel, self.cell.bias)
         )
         x = tf.transpose(tf.cast(sequences, dtype), [1, 0, 2])  # [time, batch, features]
+        if has_native_lstm():
+            h0, c0 = initial_state
+            weights = (kernel, recurrent_kernel, bias)
+            outputs, last, c_last = native_lstm(x, *weights, h0, c0, mask, self.go_backwards)
+            outputs = tf.reverse(outputs, [0]) if self.go_backwards else outputs
+            sequence = tf.transpose(outputs, [1, 0, 2]) if self.return_sequences else last[:, None]
+            return last, sequence, [last, c_last]
         if self.go_backwards:
             x = tf.reverse(x, [0])
         time, batch = tf.shape(x)[0], tf.shape(x)[1]

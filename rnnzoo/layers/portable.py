@@ -1,22 +1,31 @@
-"""Graphs for other runtimes, which lack some of TensorFlow's operations."""
+"""Graphs for other runtimes, which lack some of TensorFlow's operations, and have others."""
 
 from __future__ import annotations
 
 import contextlib
 import contextvars
 from collections.abc import Iterator
+from typing import Any
+
+import tensorflow as tf
 
 _PORTABLE = contextvars.ContextVar("portable", default=False)
+_NATIVE = contextvars.ContextVar("native", default=False)
 
 
 @contextlib.contextmanager
-def portable() -> Iterator[None]:
-    """Within it layers are traced without cuDNN and Fourier transforms, to the same results."""
-    token = _PORTABLE.set(True)
+def portable(native_lstm: bool = False) -> Iterator[None]:
+    """Within it layers are traced without cuDNN and Fourier transforms, to the same results.
+
+    With `native_lstm` a recurrence is traced as one operation that only `rnnzoo.export` can read,
+    not run here: ONNX has an LSTM of its own, which runtimes are fast at.
+    """
+    tokens = _PORTABLE.set(True), _NATIVE.set(native_lstm)
     try:
         yield
     finally:
-        _PORTABLE.reset(token)
+        _PORTABLE.reset(tokens[0])
+        _NATIVE.reset(tokens[1])
 
 
 def is_portable() -> bool:
@@ -30,3 +39,60 @@ def is_portable() -> bool:
     True
     """
     return _PORTABLE.get()
+
+
+def has_native_lstm() -> bool:
+    """Whether the graph that is being traced is for a runtime with an LSTM of its own.
+
+    Examples
+    --------
+    >>> from rnnzoo.layers.portable import has_native_lstm, portable
+    >>> with portable(native_lstm=True):
+    ...     has_native_lstm()
+    True
+    """
+    return _NATIVE.get()
+
+
+def native_lstm(
+    x: Any,
+    kernel: Any,
+    recurrent_kernel: Any,
+    bias: Any,
+    h0: Any,
+    c0: Any,
+    mask: Any,
+    backwards: bool,
+) -> tuple[Any, Any, Any]:
+    """An LSTM as one operation, its arrays laid out as ONNX has them.
+
+    x is [time, batch, features]; `mask` [batch, time], False for padding on the right, or None.
+    Gives the outputs [time, batch, units], for `backwards` too in x's order and zero in the
+    padding, and the last h and c [batch, units].
+
+    TensorFlow's operation for cuDNN carries it, as a graph needs one that it knows the shapes of:
+    `params` holds W, R and B as `onnx_lstm` of `rnnzoo.export` takes them apart, `seed` is 1 if
+    there is a mask, `seed2` is 1 for backwards.
+    """
+
+    def in_onnx_order(weights: Any) -> Any:  # Keras' i, f, g, o; ONNX' i, o, f, g
+        i, f, g, o = tf.split(weights, 4, axis=-1)
+        return tf.transpose(tf.concat([i, o, f, g], -1))
+
+    parts = [in_onnx_order(weights) for weights in (kernel, recurrent_kernel, bias)]
+    if mask is None:
+        lengths = tf.zeros(tf.shape(x)[1:2], tf.int32)
+    else:
+        lengths = tf.reduce_sum(tf.cast(mask, tf.int32), 1)
+    outputs, h, c, _, _ = tf.raw_ops.CudnnRNNV3(
+        input=x,
+        input_h=h0[None],
+        input_c=c0[None],
+        params=tf.concat([tf.reshape(part, [-1]) for part in parts], 0),
+        sequence_lengths=lengths,
+        seed=int(mask is not None),
+        seed2=int(backwards),
+        is_training=False,
+        time_major=True,
+    )
+    return outputs, h[0], c[0]

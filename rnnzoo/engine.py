@@ -1,0 +1,190 @@
+"""What computes a prediction: TensorFlow, or onnxruntime behind the same calls.
+
+TensorFlow runs the steps of a recurrence one operation after the other. On a CPU onnxruntime does
+the same arithmetic by operators of its own for whole recurrences, with the same results up to
+rounding; `tools/benchmark.py` measures both.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rnnzoo.errors import InputError, MissingDependencyError
+from rnnzoo.export import Graph, check_float32, onnx_model, tensor_function
+from rnnzoo.quantized import Quantizable
+
+ENGINES = ("tensorflow", "onnx")
+
+
+def check_engine(engine: Any, network: keras.Model) -> None:
+    """Raise an error for what is no engine, or cannot run a network here.
+
+    Raises
+    ------
+    InputError
+        For another engine than those of `ENGINES`, and for onnxruntime and a network that computes
+        in 16 bits.
+    MissingDependencyError
+        For onnxruntime without the extra `export`.
+
+    Examples
+    --------
+    >>> import keras
+    >>> from rnnzoo.engine import check_engine
+    >>> check_engine("onnx", keras.Sequential([keras.layers.Dense(2)]))
+    """
+    if engine not in ENGINES:
+        raise InputError(f"engine must be {' or '.join(map(repr, ENGINES))}; got {engine!r:.60}")
+    if engine == "onnx":
+        check_float32(network, "onnx")
+        try:
+            import onnxruntime
+            import tf2onnx  # noqa: F401
+        except ImportError as error:
+            raise MissingDependencyError("engine='onnx'", "onnxruntime", "export") from error
+        onnxruntime.set_default_logger_severity(3)
+
+
+class OnnxEngine:
+    """Graphs of a network, run by onnxruntime with the weights that it has at a graph's first run.
+
+    A graph is converted when it is first asked for, which takes seconds, and kept. It runs on as
+    many threads as TensorFlow was told to use within an operation
+    (`tf.config.threading.set_intra_op_parallelism_threads`), by default on all cores.
+
+    Examples
+    --------
+    >>> import rnnzoo
+    >>> from rnnzoo.engine import OnnxEngine
+    >>> localizer = rnnzoo.load("deeploc-multiloc")
+    >>> engine = OnnxEngine(localizer.graphs(), localizer.network)
+    >>> engine.run("network", {"residues": [[13, 10, 11]]})["location"].shape
+    (1, 11)
+    """
+
+    def __init__(self, graphs: Mapping[str, Graph], network: keras.Model) -> None:
+        check_engine("onnx", network)
+        self.graphs, self.network = dict(graphs), network
+        self._sessions: dict[str, Any] = {}
+
+    def session(self, name: str) -> Any:
+        """The `onnxruntime.InferenceSession` of a graph.
+
+        Raises
+        ------
+        ExportError
+            If it cannot be converted.
+        """
+        import onnxruntime
+
+        if name not in self._sessions:
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = tf.config.threading.get_intra_op_parallelism_threads()
+            self._sessions[name] = onnxruntime.InferenceSession(
+                onnx_model(self.graphs[name], self.network),
+                options,
+                providers=["CPUExecutionProvider"],
+            )
+        return self._sessions[name]
+
+    def run(self, name: str, tensors: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """A graph's outputs by their names, for its inputs by theirs."""
+        graph = self.graphs[name]
+        session = self.session(name)
+        feeds = {
+            given.name: np.asarray(tensors[given.name], graph.inputs[given.name].dtype)
+            for given in session.get_inputs()
+        }
+        return dict(zip(graph.outputs, session.run(list(graph.outputs), feeds), strict=True))
+
+
+class Engined(Quantizable):
+    """A model whose `predict` computes with an engine of its user's choice; `rnnzoo.Task` is one.
+
+    Examples
+    --------
+    >>> import rnnzoo
+    >>> rnnzoo.load("deeploc-multiloc").engine
+    'tensorflow'
+    """
+
+    _compiled: Any
+    _inputs: list[str]
+    _onnx: OnnxEngine | None
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._engine = "tensorflow"
+
+    @abc.abstractmethod
+    def graphs(self) -> dict[str, Graph]:
+        """What `export` can write: "network", the whole, and for a family that goes step by step
+        "step", which takes a state and gives the next, and what makes its first state."""
+
+    @property
+    def engine(self) -> str:
+        """What `predict` computes with: "tensorflow", or "onnx" for onnxruntime, which is often
+        faster on a CPU and gives the same results up to rounding.
+
+        It can be set. With "onnx" predictions are made with the weights as they were at the first
+        one: to train, set "tensorflow", and "onnx" again after it.
+
+        Examples
+        --------
+        >>> import rnnzoo
+        >>> localizer = rnnzoo.load("deeploc-multiloc", engine="onnx")
+        >>> localizer.engine = "tensorflow"
+        """
+        return self._engine
+
+    @engine.setter
+    def engine(self, engine: str) -> None:
+        check_engine(engine, self.network)
+        self._engine = engine
+        self._forget_engine()
+        self.train_function = None  # asks again whether it may train
+
+    def onnx_engine(self) -> OnnxEngine | None:
+        """What runs the graphs of `predict` by onnxruntime, if it is asked for."""
+        if self._engine == "onnx" and self._onnx is None:
+            self._onnx = OnnxEngine(self.prediction_graphs(), self.network)
+        return self._onnx
+
+    def prediction_graphs(self) -> dict[str, Graph]:
+        """What `predict` runs: `graphs()`, and what a family computes besides."""
+        return self.graphs()
+
+    def _outputs(self, **tensors: Any) -> dict[str, np.ndarray]:
+        """The network's outputs, by one graph for all shapes."""
+        if (engine := self.onnx_engine()) is not None:
+            return engine.run("network", tensors)
+        if self._compiled is None:
+            graph = self.prediction_graphs()["network"]
+            self._compiled = tensor_function(graph).get_concrete_function()
+            self._inputs = list(graph.inputs)
+        out = self._compiled(*(tf.constant(tensors[name]) for name in self._inputs))
+        return {name: tensor.numpy() for name, tensor in out.items()}
+
+    def _check_trains(self, aim: str) -> None:
+        super()._check_trains(aim)
+        if self._engine != "tensorflow":
+            raise InputError(
+                f"engine={self._engine!r} predicts with the weights as they are: to {aim}, set "
+                f"model.engine = 'tensorflow', and {self._engine!r} again after it"
+            )
+
+    def _forget_graphs(self) -> None:
+        """Let go of compiled graphs, those of `predict` among them; a family that keeps some by
+        another name lets go of these too."""
+        super()._forget_graphs()
+        self._compiled = None
+        self._forget_engine()
+
+    def _forget_engine(self) -> None:
+        self._onnx = None
