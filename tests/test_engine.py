@@ -63,11 +63,11 @@ def test_what_trains_does_so_with_tensorflow_alone():
     model = rnnzoo.load("deeploc-multiloc", engine="onnx")
     pairs = ["MSKL" * 9, "MKKV" * 9], ["Peroxisome", "Nucleus"]
     first = model.predict("MSKL" * 9)
-    with pytest.raises(InputError, match="set model.engine = 'tensorflow'"):
+    with pytest.raises(InputError, match=r"set model.engine = 'tensorflow'"):
         model.fit(*pairs)
     model.compile()
     batch = model.training_batch(*pairs)
-    with pytest.raises(InputError, match="set model.engine = 'tensorflow'"):
+    with pytest.raises(InputError, match=r"set model.engine = 'tensorflow'"):
         model.train_on_batch(batch[0], batch[1])
     model.engine = "tensorflow"
     model.fit(*pairs, epochs=3, verbose=0)
