@@ -101,3 +101,12 @@ def test_what_is_no_engine_is_said(monkeypatch):
 def test_every_family_has_something_to_warm_up_with(models, family):
     model = models(family)
     model.warmup()
+
+
+def test_an_int8_model_is_computed_in_int8():
+    plain = rnnzoo.load("deeploc-multiloc")
+    small = rnnzoo.load("deeploc-multiloc", quantize="int8", engine="onnx")
+    for before, after in zip(plain.predict(PROTEINS), small.predict(PROTEINS), strict=True):
+        assert after.location == before.location
+        assert after.likelihoods == pytest.approx(before.likelihoods, abs=0.05)
+        assert after.likelihoods != pytest.approx(before.likelihoods, abs=1e-7)

@@ -201,18 +201,18 @@ class LSTM(keras.layers.LSTM):
         if isinstance(mask, (list, tuple)):
             mask = mask[0]
         dtype = self.compute_dtype
-        kernel, recurrent_kernel, bias = (
-            tf.cast(tf.convert_to_tensor(weight), dtype)
-            for weight in (self.cell.kernel, self.cell.recurrent_kernel, self.cell.bias)
-        )
         x = tf.transpose(tf.cast(sequences, dtype), [1, 0, 2])  # [time, batch, features]
         if has_native_lstm():
             h0, c0 = initial_state
-            weights = (kernel, recurrent_kernel, bias)
+            weights = (self.cell.kernel, self.cell.recurrent_kernel, self.cell.bias)
             outputs, last, c_last = native_lstm(x, *weights, h0, c0, mask, self.go_backwards)
             outputs = tf.reverse(outputs, [0]) if self.go_backwards else outputs
             sequence = tf.transpose(outputs, [1, 0, 2]) if self.return_sequences else last[:, None]
             return last, sequence, [last, c_last]
+        kernel, recurrent_kernel, bias = (
+            tf.cast(tf.convert_to_tensor(weight), dtype)
+            for weight in (self.cell.kernel, self.cell.recurrent_kernel, self.cell.bias)
+        )
         if self.go_backwards:
             x = tf.reverse(x, [0])
         time, batch = tf.shape(x)[0], tf.shape(x)[1]

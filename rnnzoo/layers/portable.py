@@ -7,6 +7,7 @@ import contextvars
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 _PORTABLE = contextvars.ContextVar("portable", default=False)
@@ -75,11 +76,12 @@ def native_lstm(
     there is a mask, `seed2` is 1 for backwards.
     """
 
-    def in_onnx_order(weights: Any) -> Any:  # Keras' i, f, g, o; ONNX' i, o, f, g
-        i, f, g, o = tf.split(weights, 4, axis=-1)
-        return tf.transpose(tf.concat([i, o, f, g], -1))
+    def in_onnx_order(weights: Any) -> np.ndarray:  # Keras' i, f, g, o; ONNX' i, o, f, g
+        i, f, g, o = np.split(np.asarray(weights, np.float32), 4, -1)
+        return np.concatenate([i, o, f, g], -1).T.ravel()
 
-    parts = [in_onnx_order(weights) for weights in (kernel, recurrent_kernel, bias)]
+    with tf.init_scope():  # the values, whatever keeps them: a constant of the graph
+        parts = [in_onnx_order(weights) for weights in (kernel, recurrent_kernel, bias)]
     if mask is None:
         lengths = tf.zeros(tf.shape(x)[1:2], tf.int32)
     else:
@@ -88,7 +90,7 @@ def native_lstm(
         input=x,
         input_h=h0[None],
         input_c=c0[None],
-        params=tf.concat([tf.reshape(part, [-1]) for part in parts], 0),
+        params=tf.constant(np.concatenate(parts)),
         sequence_lengths=lengths,
         seed=int(mask is not None),
         seed2=int(backwards),
