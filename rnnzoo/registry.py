@@ -395,20 +395,14 @@ def _address(name: str | os.PathLike[str], opened: Checkpoint) -> str | None:
     return None if found is None else hub.address_of(found)
 
 
-def know_keras_classes() -> None:
-    """Let `keras.saving` find the classes of every family."""
-    for family in _FAMILIES:
-        family_class(family)
-
-
 def _load_keras_file(path: str) -> Task:
     """A model from Keras' own format, whose classes have to be known before it is read."""
     if not Path(path).is_file():
         raise CheckpointError(f"there is no file {path}")
     import keras
 
-    know_keras_classes()
-
+    for family in _FAMILIES:  # those of others are registered where they are defined
+        family_class(family)
     try:
         return keras.saving.load_model(path)
     except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:

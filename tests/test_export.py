@@ -242,7 +242,8 @@ def test_the_command_line(capsys, tmp_path, models):
     assert "AXIS=NUMBER" in capsys.readouterr().err
 
 
-def test_keras_files_of_every_network_open_safely_in_a_new_process(models, tmp_path):
+def test_keras_files_of_every_network_open_safely_in_new_processes(models, tmp_path):
+    """Whether Keras is imported before or after rnnzoo."""
     wanted = {}
     for family in FAMILIES:
         model = models(family)
@@ -251,16 +252,25 @@ def test_keras_files_of_every_network_open_safely_in_a_new_process(models, tmp_p
         model.network.save(tmp_path / f"{family}.keras")
         np.savez(tmp_path / f"{family}.npz", **inputs)
     code = (
-        "import sys, keras, numpy as np, rnnzoo\n"
-        "for family in sys.argv[1:]:\n"
+        "import sys\n"
+        "for module in sys.argv[1:3]:\n"
+        "    __import__(module)\n"
+        "import keras, numpy as np\n"
+        "assert not any(type(f).__module__.startswith('rnnzoo') for f in sys.meta_path)\n"
+        "assert keras.__spec__.loader.get_filename() == keras.__file__\n"
+        "for family in sys.argv[3:]:\n"
         "    network = keras.saving.load_model(f'{family}.keras', safe_mode=True)\n"
         "    inputs = dict(np.load(f'{family}.npz'))\n"
         "    single = not isinstance(network.input, dict)\n"
         "    out = network(next(iter(inputs.values())) if single else inputs)\n"
         "    np.savez(f'{family}-out.npz', **out)\n"
     )
-    subprocess.run([sys.executable, "-c", code, *FAMILIES], cwd=tmp_path, check=True)
-    for family in FAMILIES:
-        with np.load(tmp_path / f"{family}-out.npz") as found:
-            for name, value in wanted[family].items():
-                np.testing.assert_allclose(found[name], value, atol=1e-6)
+    for modules in (("keras", "rnnzoo"), ("rnnzoo", "keras")):
+        command = [sys.executable, "-c", code, *modules, *FAMILIES]
+        subprocess.run(command, cwd=tmp_path, check=True)
+        for family in FAMILIES:
+            path = tmp_path / f"{family}-out.npz"
+            with np.load(path) as found:
+                for name, value in wanted[family].items():
+                    np.testing.assert_allclose(found[name], value, atol=1e-6)
+            path.unlink()
