@@ -9,6 +9,7 @@ import importlib
 import os
 import re
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -395,6 +396,14 @@ def _address(name: str | os.PathLike[str], opened: Checkpoint) -> str | None:
     return None if found is None else hub.address_of(found)
 
 
+# what zipfile, json, h5py and Keras raise of a broken file; RuntimeError where a flag in the zip's
+# directory says that a member is encrypted, or packed in a way that zipfile does not know
+_UNREADABLE = (
+    *(ValueError, TypeError, OSError, KeyError, EOFError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+
+
 def _load_keras_file(path: str) -> Task:
     """A model from Keras' own format, whose classes have to be known before it is read."""
     if not Path(path).is_file():
@@ -405,5 +414,5 @@ def _load_keras_file(path: str) -> Task:
         family_class(family)
     try:
         return keras.saving.load_model(path)
-    except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise CheckpointError(f"{path} is not a model that Keras can read: {error}") from error
