@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import keras
@@ -200,6 +201,19 @@ def test_what_is_no_export_is_not_replaced(models, tmp_path):
     model.export(tmp_path / "new", graph="step")
     model.export(tmp_path / "new", graph="step")  # one of ours is
     assert {p.name for p in tmp_path.iterdir()} == {"mine", "new"}
+
+
+def test_the_working_directory_and_mount_points_are_not_replaced(models, tmp_path, monkeypatch):
+    model, folder = models("handwriting_prediction"), tmp_path / "new"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    with pytest.raises(ExportError, match="holds the working directory"):
+        model.export(".", graph="step")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == folder.resolve())
+    with pytest.raises(ExportError, match="is a mount point"):
+        model.export(folder, graph="step")
+    assert list(tmp_path.rglob("*")) == [folder]
 
 
 def test_what_cannot_be_is_said(models, tmp_path, monkeypatch):
