@@ -67,8 +67,7 @@ class _KerasFinder(MetaPathFinder):
         if fullname != "keras":
             return None
         for finder in sys.meta_path:
-            spec = None if finder is self else finder.find_spec(fullname, path, target)
-            if spec is not None:
+            if finder is not self and (spec := finder.find_spec(fullname, path, target)):
                 if spec.loader is not None:
                     spec.loader = _KerasLoader(spec.loader, self)
                 return spec
@@ -80,6 +79,9 @@ class _KerasLoader(Loader):
 
     def __init__(self, loader: Loader, finder: _KerasFinder) -> None:
         self._loader, self._finder = loader, finder
+
+    def __getattr__(self, name: str) -> Any:  # for whoever looks where Keras is
+        return getattr(self._loader, name)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return self._loader.create_module(spec)
