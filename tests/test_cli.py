@@ -15,6 +15,7 @@ from rnnzoo import hub
 from rnnzoo.cli import main
 
 NAME = "seq2seq-en-fr"
+pytestmark = pytest.mark.usefixtures("shared_by_commands")
 
 
 def test_list(capsys):

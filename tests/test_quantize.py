@@ -10,7 +10,7 @@ import quantized
 import recipes
 import safetensors.numpy
 import tensorflow as tf
-from conftest import EXAMPLES
+from conftest import EXAMPLES, loaded_once
 from hub_server import WRITER
 from tiny_tasks import PAIRS, build, recognizer
 
@@ -61,7 +61,7 @@ def saved(vocabulary, tmp_path):
              "seq2seq-en-fr"]
 )  # fmt: skip
 def test_released_weights_keep_their_integers_and_results(name, tmp_path):
-    plain, small = rnnzoo.load(name), rnnzoo.load(name, quantize="int8")
+    plain, small = loaded_once(name), rnnzoo.load(name, quantize="int8")
     assert (plain.quantization, small.quantization) == (None, "int8")
     assert size(small) < 0.28 * size(plain)
     file = stored(small.origin.folder)

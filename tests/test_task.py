@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import EXAMPLES, loaded_once
 from tiny_tasks import build
 
 import rnnzoo
@@ -114,9 +115,9 @@ def test_mixed_precision_gives_the_golden_results(name, dtype):
     mixed = rnnzoo.load(name, dtype=dtype)
     assert mixed.dtype_policy.name == dtype
     if hasattr(mixed, "nats_per_point"):  # what is drawn at random may turn out otherwise
-        return same_nats(mixed, rnnzoo.load(name, dtype="float32"), NATS_TOLERANCE[dtype])
+        return same_nats(mixed, loaded_once(name, "float32"), NATS_TOLERANCE[dtype])
     number, by_dtype = MIXED_TOLERANCE[mixed.family]
-    for golden in package_manifest().entries[name].golden:
+    for golden in ENTRIES[name].golden:
         found = mixed.predict(golden.input, **golden.options).to_dict()
         printed = PRINTED.get(mixed.family, "text")
         assert found[printed] == golden.output[printed]
