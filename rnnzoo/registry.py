@@ -399,8 +399,14 @@ def _address(name: str | os.PathLike[str], opened: Checkpoint) -> str | None:
 # what zipfile, json, h5py and Keras raise of a broken file; RuntimeError where a flag in the zip's
 # directory says that a member is encrypted, or packed in a way that zipfile does not know
 _UNREADABLE = (
-    *(ValueError, TypeError, OSError, KeyError, EOFError, RuntimeError),
-    *(zipfile.BadZipFile, zlib.error),
+    ValueError,
+    TypeError,
+    OSError,
+    KeyError,
+    EOFError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
 )
 
 
@@ -410,7 +416,7 @@ def _load_keras_file(path: str) -> Task:
         raise CheckpointError(f"there is no file {path}")
     import keras
 
-    for family in _FAMILIES:  # those of others are registered where they are defined
+    for family in _FAMILIES:  # other packages' have no stand-ins (rnnzoo.keras_files)
         family_class(family)
     try:
         return keras.saving.load_model(path)
