@@ -7,10 +7,10 @@ rnnzoo.load("seq2seq-en-fr").predict("Where is the station?")
 from __future__ import annotations
 
 import importlib.metadata
-import sys
 from typing import TYPE_CHECKING, Any
 
-from rnnzoo import errors, registry
+from rnnzoo import errors
+from rnnzoo.keras_files import let_keras_know
 from rnnzoo.registry import info, list_models, load, register, register_family
 
 if TYPE_CHECKING:
@@ -41,5 +41,4 @@ def __dir__() -> list[str]:
     return __all__
 
 
-if "keras" in sys.modules and sys.modules["keras"].config.backend() == "tensorflow":
-    registry.know_keras_classes()  # keras.saving.load_model opens our files
+let_keras_know()  # so that keras.saving.load_model opens our files

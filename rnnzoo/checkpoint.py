@@ -29,6 +29,7 @@ from rnnzoo.errors import (
     CorruptedFileError,
     FormatVersionError,
     ManifestError,
+    RnnzooError,
     UnsafePathError,
 )
 from rnnzoo.manifest import FileRecord, check_relative_path, read_record
@@ -406,7 +407,7 @@ def _write_folder(
     building: Path | None = None
     try:
         folder = folder.resolve()
-        _check_movable(folder)
+        check_movable(folder)
         if not folder.exists() and _previous(folder).is_dir():
             _previous(folder).rename(folder)
         kept = _kept_files(folder)
@@ -438,21 +439,19 @@ def _write_folder(
     return opening(folder)
 
 
-def _check_movable(folder: Path) -> None:
-    """Refuse a place that cannot be put aside for a new folder."""
+def check_movable(folder: Path, error: type[RnnzooError] = CheckpointError) -> None:
+    """Raise an `error` for a resolved place that cannot be put aside for a new folder."""
     try:
         working = Path.cwd().resolve()
     except OSError:  # it was deleted
         working = None
     if working is not None and working.is_relative_to(folder):
-        raise CheckpointError(
-            f"{folder} holds the working directory, and a save replaces its folder: name a new "
+        raise error(
+            f"{folder} holds the working directory, and is replaced as a whole: name a new "
             "folder in it, or work elsewhere"
         )
     if folder.is_mount():
-        raise CheckpointError(
-            f"{folder} is a mount point, which cannot be replaced: name a new folder in it"
-        )
+        raise error(f"{folder} is a mount point, which cannot be replaced: name a new folder in it")
 
 
 def _kept_files(folder: Path) -> list[str]:

@@ -24,7 +24,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rnnzoo.checkpoint import swap
+from rnnzoo.checkpoint import check_movable, swap
 from rnnzoo.errors import ExportError, InputError, MissingDependencyError
 from rnnzoo.layers.portable import portable
 
@@ -292,7 +292,9 @@ def _beside(path: pathlib.Path, folder: bool) -> Iterator[pathlib.Path]:
         raise ExportError(
             f"{path} holds other files and no SavedModel: name a new or an empty folder"
         )
-    if not folder and path.is_dir():
+    if folder:
+        check_movable(path, ExportError)
+    elif path.is_dir():
         raise ExportError(f"{path} is a folder: name a file")
     building = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:

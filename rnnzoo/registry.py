@@ -9,6 +9,7 @@ import importlib
 import os
 import re
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -401,10 +402,18 @@ def _address(name: str | os.PathLike[str], opened: Checkpoint) -> str | None:
     return None if found is None else hub.address_of(found)
 
 
-def know_keras_classes() -> None:
-    """Let `keras.saving` find the classes of every family."""
-    for family in _FAMILIES:
-        family_class(family)
+# what zipfile, json, h5py and Keras raise of a broken file; RuntimeError where a flag in the zip's
+# directory says that a member is encrypted, or packed in a way that zipfile does not know
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    OSError,
+    KeyError,
+    EOFError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def _load_keras_file(path: str) -> Task:
@@ -413,9 +422,9 @@ def _load_keras_file(path: str) -> Task:
         raise CheckpointError(f"there is no file {path}")
     import keras
 
-    know_keras_classes()
-
+    for family in _FAMILIES:  # other packages' have no stand-ins (rnnzoo.keras_files)
+        family_class(family)
     try:
         return keras.saving.load_model(path)
-    except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise CheckpointError(f"{path} is not a model that Keras can read: {error}") from error

@@ -27,7 +27,9 @@ def quantize(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A matrix or a convolution's kernel as int8 with a float32 scale for each output channel.
 
     The channel is the last axis of a kernel; of an embedding, which is taller than wide, it is
-    the row. Symmetric, rounded to nearest, largest magnitude at 127.
+    the row. Symmetric, rounded to nearest, largest magnitude at 127. What such integers and scales
+    stand for is rounded to them again, to the bit: for a scale that is a 127th of a float32, as
+    float32, its 127-fold leads back to it (every mantissa was tried).
     """
     axis: tuple[int, ...] = tuple(range(array.ndim - 1))
     if array.ndim == 2 and array.shape[0] > 4 * array.shape[1]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import atexit
+import functools
+import inspect
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 from hub_server import HubServer
 
@@ -32,9 +36,11 @@ os.chmod(_home, 0o755)  # a test looks into it as nobody
 atexit.register(shutil.rmtree, _home, ignore_errors=True)
 os.environ["HF_HOME"] = _home
 
+import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
 import rnnzoo  # noqa: E402
+from rnnzoo import registry  # noqa: E402
 from rnnzoo.manifest import package_manifest  # noqa: E402
 
 # that take text or files; test_handwriting_predictor has the one that takes points
@@ -91,10 +97,74 @@ def hub_server(_running_hub: HubServer) -> HubServer:
     return _running_hub
 
 
+@functools.cache
+def loaded_once(name: str, dtype: str = "auto"):
+    """A released model that all tests of a process share, its compiled graphs with it; not to be
+    changed."""
+    return rnnzoo.load(name, dtype=dtype)
+
+
+@pytest.fixture
+def shared_by_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the command line loads by a name and nothing else is loaded once: it changes no
+    model."""
+    load = registry.load
+    defaults = {p.name: p.default for p in inspect.signature(load).parameters.values()}
+
+    def shared(name: Any, **options: Any) -> Any:
+        plain = all(value == defaults.get(option) for option, value in options.items())
+        known = name in package_manifest().entries
+        return loaded_once(name) if known and plain else load(name, **options)
+
+    monkeypatch.setattr(registry, "load", shared)
+
+
+class SharedByDoctests:
+    """Doctests that load a model by its name alone get the one of an earlier doctest, if that left
+    it as it was."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, tuple[Any, Any]] = {}
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        if not isinstance(item, pytest.DoctestItem):
+            return (yield)
+        load, used = rnnzoo.load, {}
+
+        def shared(name: Any, **options: Any) -> Any:
+            if options or name in used or name not in package_manifest().entries:
+                return load(name, **options)
+            used[name] = self.kept.pop(name, None) or self.described(load(name))
+            return used[name][0]
+
+        with mock.patch.object(rnnzoo, "load", shared):
+            result = yield
+        for name, (model, before) in used.items():
+            if self.described(model)[1] == before:
+                self.kept[name] = model, before
+        return result
+
+    @staticmethod
+    def described(model: Any) -> tuple[Any, Any]:
+        """A model, and what a doctest may change of it."""
+        weights = [
+            (path, weight.trainable, hash(np.asarray(weight).tobytes()))
+            for path, weight in model.weights_by_path().items()
+        ]
+        compiled = getattr(model, "compiled", False)
+        return model, (weights, compiled, model.lora, model.quantization, model.decoding)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # a plugin of its own: hooks of this file are for the tests beside it
+    config.pluginmanager.register(SharedByDoctests())
+
+
 @pytest.fixture(scope="session", params=NAMES)
 def released(request: pytest.FixtureRequest):
     """Each released model in turn."""
-    return rnnzoo.load(request.param)
+    return loaded_once(request.param)
 
 
 @pytest.fixture
@@ -106,13 +176,13 @@ def examples(released) -> list[str]:
 @pytest.fixture(scope="session", params=TRANSLATORS)
 def any_translator(request: pytest.FixtureRequest):
     """Each released translator in turn."""
-    return rnnzoo.load(request.param)
+    return loaded_once(request.param)
 
 
 @pytest.fixture(scope="session")
 def translator():
     """The released translator with attention."""
-    return rnnzoo.load("seq2seq-en-fr")
+    return loaded_once("seq2seq-en-fr")
 
 
 @pytest.fixture(scope="session")

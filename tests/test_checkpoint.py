@@ -395,6 +395,7 @@ def test_an_interrupted_save_leaves_the_old_checkpoint(
     assert list(folder.parent.iterdir()) == [folder]
 
 
+@pytest.mark.parametrize("tiny_saved", [True], ids=["attention"], indirect=True)
 def test_a_process_killed_while_it_saves_leaves_a_checkpoint_that_loads(folder):
     code = (
         "import os, sys, rnnzoo\n"

@@ -15,6 +15,7 @@ from rnnzoo import hub
 from rnnzoo.cli import main
 
 NAME = "seq2seq-en-fr"
+pytestmark = pytest.mark.usefixtures("shared_by_commands")
 
 
 def test_list(capsys):
@@ -66,6 +67,11 @@ def test_several_hypotheses_are_printed(capsys, translator):
     assert capsys.readouterr().out.splitlines() == [h.text for h in expected]
 
 
+def test_predict_in_int8(capsys, translator):
+    assert main(["predict", NAME, "I am happy.", "--quantize", "int8"]) == 0
+    assert capsys.readouterr().out == f"{translator.predict('I am happy.')}\n"
+
+
 def test_help_lists_the_options_of_the_model(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["predict", NAME, "--help"])
@@ -115,6 +121,8 @@ def test_predict_plots(tmp_path):
         (["predict", NAME, "-i", "/none/such"], 2, "cannot read"),
         (["predict", NAME, "x", "-i", "y"], 2, "not both"),
         (["predict", NAME, "x", "-b", "3"], 2, "unknown option -b"),
+        (["predict", NAME, "x", "--quantize", "int4"], 2, "quantize must be 'int8'"),
+        (["listen", "deepspeech-digits", "--quantize", "int4"], 2, "quantize must be 'int8'"),
         (["predict", "--beam-size", "3", NAME], 2, "follow its name"),
         (["list", "--task", "none"], 2, "of the task 'none'"),
         (["list", "none", "--json"], 2, "no model"),

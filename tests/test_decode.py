@@ -1,5 +1,6 @@
 """Decoding against brute force over all sequences of a tiny vocabulary."""
 
+import functools
 import itertools
 
 import keras
@@ -31,10 +32,30 @@ def network(request):
     return network
 
 
+@pytest.fixture(scope="module")
+def decoder(network):
+    """One for all tests that ask it in turn, so that a form of search is compiled once."""
+    return SequenceGenerator(network, BOS, EOS)
+
+
 def _all_sequences():
     """Every target of at most LIMIT pieces that ends in EOS; the last piece has to be EOS."""
     words = [1, 4, 5, 6]
     return [(*body, EOS) for n in range(LIMIT) for body in itertools.product(words, repeat=n)]
+
+
+@functools.cache
+def _forced(network, source):
+    """(log-probabilities, alignment) of every sequence, by teacher forcing."""
+    sequences = _all_sequences()
+    targets = np.full((len(sequences), LIMIT), PAD)
+    for line, tokens in zip(targets, sequences, strict=True):
+        line[: len(tokens)] = (BOS, *tokens[:-1])
+    out = network({"source_tokens": np.array([source] * len(sequences)), "target_tokens": targets})
+    logits = np.array(out["logits"], np.float64)
+    logits[:, :, [PAD, BOS]] = -np.inf
+    log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    return log_probs, np.array(out["alignment"])
 
 
 def _brute_force(network, source, length_penalty=0.0, coverage_penalty=0.0):
@@ -44,20 +65,13 @@ def _brute_force(network, source, length_penalty=0.0, coverage_penalty=0.0):
     renormalises nothing but forbids all else, and its log-probability still counts.
     """
     sequences = _all_sequences()
-    targets = np.full((len(sequences), LIMIT), PAD)
-    for line, tokens in zip(targets, sequences, strict=True):
-        line[: len(tokens)] = (BOS, *tokens[:-1])
-    sources = np.repeat(source[source != PAD][None], len(sequences), axis=0)
-    out = network({"source_tokens": sources, "target_tokens": targets})
-    logits = np.array(out["logits"], np.float64)
-    logits[:, :, [PAD, BOS]] = -np.inf
-    log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    log_probs, alignments = _forced(network, tuple(source[source != PAD].tolist()))
     results = []
     for n, tokens in enumerate(sequences):
         steps = range(len(tokens))
         total = log_probs[n, steps, tokens].sum()
         score = total / ((5 + len(tokens)) / 6) ** length_penalty
-        alignment = np.array(out["alignment"][n])[steps]
+        alignment = alignments[n][steps]
         if alignment.any():
             coverage = np.minimum(alignment.sum(0), 1)
             score += coverage_penalty * np.log(coverage).sum()
@@ -75,8 +89,9 @@ def _strip(tokens):
 
 @pytest.mark.parametrize("length_penalty", [0.0, 0.6, 2.0])
 @pytest.mark.parametrize("coverage_penalty", [0.0, 0.4])
-def test_a_wide_beam_finds_what_brute_force_finds(network, length_penalty, coverage_penalty):
-    decoder = SequenceGenerator(network, BOS, EOS)
+def test_a_wide_beam_finds_what_brute_force_finds(
+    network, decoder, length_penalty, coverage_penalty
+):
     options = _options(
         beam_size=64,
         num_hypotheses=6,
@@ -91,16 +106,16 @@ def test_a_wide_beam_finds_what_brute_force_finds(network, length_penalty, cover
         np.testing.assert_allclose(found["log_probs"][row], [e[1] for e in expected], rtol=1e-4)
 
 
-def test_a_narrow_beam_never_beats_brute_force_and_scores_truly(network):
-    found = SequenceGenerator(network, BOS, EOS)(SOURCE, _options(beam_size=2, num_hypotheses=2))
+def test_a_narrow_beam_never_beats_brute_force_and_scores_truly(network, decoder):
+    found = decoder(SOURCE, _options(beam_size=2, num_hypotheses=2))
     for row, source in enumerate(SOURCE):
         scores = {tokens: score for score, _, tokens in _brute_force(network, source, 0.6)}
         for tokens, score in zip(found["tokens"][row], found["scores"][row], strict=True):
             np.testing.assert_allclose(score, scores[_strip(tokens)], rtol=1e-4)
 
 
-def test_greedy_takes_the_likeliest_piece_each_time(network):
-    found = SequenceGenerator(network, BOS, EOS)(SOURCE, _options(beam_size=1))
+def test_greedy_takes_the_likeliest_piece_each_time(network, decoder):
+    found = decoder(SOURCE, _options(beam_size=1))
     for row, source in enumerate(SOURCE):
         tokens = [BOS]
         while tokens[-1] != EOS and len(tokens) <= LIMIT:
@@ -124,8 +139,7 @@ def test_greedy_takes_the_likeliest_piece_each_time(network):
         {"temperature": 1.0, "num_hypotheses": 3},
     ],
 )
-def test_batch_order_and_padding_do_not_change_a_result(network, changes):
-    decoder = SequenceGenerator(network, BOS, EOS)
+def test_batch_order_and_padding_do_not_change_a_result(decoder, changes):
     together = decoder(SOURCE, _options(**changes))
     turned = decoder(np.pad(SOURCE[::-1], [(0, 0), (0, 3)]), _options(**changes))
     for row in range(2):
@@ -135,8 +149,8 @@ def test_batch_order_and_padding_do_not_change_a_result(network, changes):
         np.testing.assert_allclose(alone["scores"][0], together["scores"][row], rtol=1e-4)
 
 
-def test_alignments_are_those_of_teacher_forcing(network):
-    found = SequenceGenerator(network, BOS, EOS)(SOURCE, _options(beam_size=4, num_hypotheses=2))
+def test_alignments_are_those_of_teacher_forcing(network, decoder):
+    found = decoder(SOURCE, _options(beam_size=4, num_hypotheses=2))
     for row in range(2):
         for tokens, alignment in zip(found["tokens"][row], found["alignment"][row], strict=True):
             tokens = _strip(tokens)
@@ -150,9 +164,8 @@ def test_alignments_are_those_of_teacher_forcing(network):
             assert not alignment[len(tokens) :].any()
 
 
-def test_samples_follow_the_networks_distribution(network):
+def test_samples_follow_the_networks_distribution(network, decoder):
     draws = 64
-    decoder = SequenceGenerator(network, BOS, EOS)
     counts: dict[tuple[int, ...], int] = {}
     for seed in range(40):
         found = decoder(SOURCE[:1], _options(temperature=1.0, num_hypotheses=draws, seed=seed))
@@ -167,8 +180,7 @@ def test_samples_follow_the_networks_distribution(network):
         assert abs(share - expected) < 5 * np.sqrt(expected / (40 * draws))
 
 
-def test_a_small_nucleus_is_greedy_and_a_seed_repeats(network):
-    decoder = SequenceGenerator(network, BOS, EOS)
+def test_a_small_nucleus_is_greedy_and_a_seed_repeats(decoder):
     greedy = decoder(SOURCE, _options(beam_size=1))
     nucleus = decoder(SOURCE, _options(temperature=1.0, top_p=1e-6))
     assert [*map(_strip, nucleus["tokens"][:, 0])] == [*map(_strip, greedy["tokens"][:, 0])]
@@ -194,8 +206,8 @@ def test_one_generator_takes_many_options_in_turn(network):
             np.testing.assert_allclose(together[name], expected, atol=1e-6)
 
 
-def test_a_target_ends_at_its_own_limit(network):
-    found = SequenceGenerator(network, BOS, EOS)(SOURCE, _options(beam_size=3))
+def test_a_target_ends_at_its_own_limit(decoder):
+    found = decoder(SOURCE, _options(beam_size=3))
     for tokens in found["tokens"][:, 0]:
         tokens = _strip(tokens)
         assert tokens[-1] == EOS

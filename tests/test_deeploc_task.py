@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import INSULIN
+from conftest import INSULIN, loaded_once
 
 import rnnzoo
 from rnnzoo.cli import main
@@ -31,6 +31,7 @@ from rnnzoo.deeploc.decode import leaves
 from rnnzoo.errors import ConfigError, InputError
 
 NAME = "deeploc-attn"
+pytestmark = pytest.mark.usefixtures("shared_by_commands")
 HEADER = (
     "Protein_ID,Localizations,Signals,Cytoplasm,Nucleus,Extracellular,Cell membrane,Mitochondrion,"
     "Plastid,Endoplasmic reticulum,Lysosome/Vacuole,Golgi apparatus,Peroxisome"
@@ -40,7 +41,7 @@ PROTEINS = {"insulin": INSULIN, "short": "MSKL", "long": INSULIN * 11, "back": I
 
 @pytest.fixture(scope="module")
 def localizer():
-    return rnnzoo.load(NAME)
+    return loaded_once(NAME)
 
 
 @pytest.fixture

@@ -8,11 +8,10 @@ import sys
 import numpy as np
 import pytest
 import soundfile
-from conftest import CLIPS, ROOT
+from conftest import CLIPS, ROOT, loaded_once
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import rnnzoo
 from rnnzoo.cli import main
 from rnnzoo.errors import InputError
 
@@ -33,7 +32,7 @@ ALL = np.concatenate([samples_of(name) for name in READ])  # some seven seconds
 
 @pytest.fixture(scope="module")
 def streaming():
-    return rnnzoo.load("deepspeech-streaming")
+    return loaded_once("deepspeech-streaming")
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +66,7 @@ def test_partial_texts_grow_into_the_whole(streaming, offline):
 
 @pytest.mark.parametrize("name", ["deepspeech-commands", "deepspeech-digits"])
 def test_a_closed_vocabulary_is_told_while_it_is_spoken(name):
-    model = rnnzoo.load(name)
+    model = loaded_once(name)
     clip = {"deepspeech-commands": ORDER.name, "deepspeech-digits": "fsdd-yweweler-3-1-4.opus"}
     samples = samples_of(clip[name])
     partial = []
@@ -84,10 +83,11 @@ def test_a_closed_vocabulary_is_told_while_it_is_spoken(name):
 
 
 def test_the_order_is_understood():
-    heard = rnnzoo.load("deepspeech-commands").predict(ORDER)
+    heard = loaded_once("deepspeech-commands").predict(ORDER)
     assert heard.slots == {"coffeeDrink": "iced coffee", "sugarAmount": "brown sugar"}
 
 
+@pytest.mark.usefixtures("shared_by_commands")
 def test_listen_writes_what_predict_says(monkeypatch, capsys, offline):
     def heard(*arguments):
         whole = np.round(32767 * ALL).astype("<i2").tobytes()
@@ -116,7 +116,7 @@ def heard_in(stream, samples):
 
 @pytest.mark.parametrize(("seconds", "level"), [(29.4, 0), (9, 4e-5), (28.4, 1e-3), (64, 1e-3)])
 def test_an_order_is_understood_after_an_idle_time(seconds, level):
-    model = rnnzoo.load("deepspeech-commands")
+    model = loaded_once("deepspeech-commands")
     found, waited = heard_in(model.stream(), idled(seconds, level, samples_of(ORDER.name)))
     assert found.slots["sugarAmount"] == "brown sugar"
     assert found.slots["coffeeDrink"].endswith("coffee")
@@ -126,7 +126,7 @@ def test_an_order_is_understood_after_an_idle_time(seconds, level):
 
 @pytest.mark.parametrize(("seconds", "level"), [(2, 0), (9, 4e-5), (12, 1e-3), (33, 3e-4)])
 def test_digits_are_told_after_an_idle_time(seconds, level):
-    model = rnnzoo.load("deepspeech-digits")
+    model = loaded_once("deepspeech-digits")
     samples = idled(seconds, level, samples_of("fsdd-yweweler-3-1-4.opus"))
     found, _ = heard_in(model.stream(), samples)
     first, *others = found.text.split()

@@ -118,9 +118,9 @@ def test_company_batches_and_kinds_change_nothing(model, options):
             assert one.alternatives[0][1] == pytest.approx(other.alternatives[0][1], abs=1e-3)
 
 
-@pytest.mark.parametrize("size", [160, 999, 8000, 10**6])
-def test_a_stream_says_what_predict_says(model, size):
-    for (samples, _), options in zip(SOUNDS[:3], ({}, {"beam_size": 1}, {}), strict=True):
+@pytest.mark.parametrize(("size", "count"), [(160, 1), (999, 3), (8000, 3), (10**6, 3)])
+def test_a_stream_says_what_predict_says(model, size, count):
+    for (samples, _), options in zip(SOUNDS[:count], ({}, {"beam_size": 1}, {}), strict=False):
         whole = model.predict((samples, RATE), **options)
         with model.stream(**options) as stream:
             for begin in range(0, len(samples), size):

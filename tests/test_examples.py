@@ -9,9 +9,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from conftest import ROOT
-
-import rnnzoo
+from conftest import ROOT, loaded_once
 
 CLIPS = ROOT / "tests" / "data" / "speech"
 EVERYDAY = [
@@ -55,7 +53,7 @@ def test_medical_translation(tmp_path, capsys):
         "lora",
         "from scratch",
     ]
-    translator = rnnzoo.load("seq2seq-en-fr")
+    translator = loaded_once("seq2seq-en-fr")
     assert before["everyday"] == script["bleu"](translator, EVERYDAY)
     assert before["everyday"] > 20 > scratch["everyday"]
     assert 0 < tuned["trained"] < scratch["trained"] == translator.count_params()
@@ -99,7 +97,7 @@ def test_protein_classes(tmp_path, capsys):
     before, tuned, scratch = script["main"](
         ["--data", str(tmp_path), "--limit", "1", "--ways", "new-head"]
     )
-    localizer = rnnzoo.load("deeploc-attn")
+    localizer = loaded_once("deeploc-attn")
     test = script["read_proteins"](str(tmp_path), 1)["test"]
     assert (before["accuracy"], before["balanced"]) == script["figures"](localizer, test)
     assert before["balanced"] <= 60  # three of five have a name

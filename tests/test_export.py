@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import keras
@@ -202,6 +203,19 @@ def test_what_is_no_export_is_not_replaced(models, tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"mine", "new"}
 
 
+def test_the_working_directory_and_mount_points_are_not_replaced(models, tmp_path, monkeypatch):
+    model, folder = models("handwriting_prediction"), tmp_path / "new"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    with pytest.raises(ExportError, match="holds the working directory"):
+        model.export(".", graph="step")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == folder.resolve())
+    with pytest.raises(ExportError, match="is a mount point"):
+        model.export(folder, graph="step")
+    assert list(tmp_path.rglob("*")) == [folder]
+
+
 def test_what_cannot_be_is_said(models, tmp_path, monkeypatch):
     model, place = models("deeploc"), tmp_path / "out"
     with pytest.raises(InputError, match="saved_model, onnx, litert"):
@@ -242,7 +256,8 @@ def test_the_command_line(capsys, tmp_path, models):
     assert "AXIS=NUMBER" in capsys.readouterr().err
 
 
-def test_keras_files_of_every_network_open_safely_in_a_new_process(models, tmp_path):
+def test_keras_files_of_every_network_open_safely_in_new_processes(models, tmp_path):
+    """Whether Keras is imported before or after rnnzoo."""
     wanted = {}
     for family in FAMILIES:
         model = models(family)
@@ -251,16 +266,25 @@ def test_keras_files_of_every_network_open_safely_in_a_new_process(models, tmp_p
         model.network.save(tmp_path / f"{family}.keras")
         np.savez(tmp_path / f"{family}.npz", **inputs)
     code = (
-        "import sys, keras, numpy as np, rnnzoo\n"
-        "for family in sys.argv[1:]:\n"
+        "import sys\n"
+        "for module in sys.argv[1:3]:\n"
+        "    __import__(module)\n"
+        "import keras, numpy as np\n"
+        "assert not any(type(f).__module__.startswith('rnnzoo') for f in sys.meta_path)\n"
+        "assert keras.__spec__.loader.get_filename() == keras.__file__\n"
+        "for family in sys.argv[3:]:\n"
         "    network = keras.saving.load_model(f'{family}.keras', safe_mode=True)\n"
         "    inputs = dict(np.load(f'{family}.npz'))\n"
         "    single = not isinstance(network.input, dict)\n"
         "    out = network(next(iter(inputs.values())) if single else inputs)\n"
         "    np.savez(f'{family}-out.npz', **out)\n"
     )
-    subprocess.run([sys.executable, "-c", code, *FAMILIES], cwd=tmp_path, check=True)
-    for family in FAMILIES:
-        with np.load(tmp_path / f"{family}-out.npz") as found:
-            for name, value in wanted[family].items():
-                np.testing.assert_allclose(found[name], value, atol=1e-6)
+    for modules in (("keras", "rnnzoo"), ("rnnzoo", "keras")):
+        command = [sys.executable, "-c", code, *modules, *FAMILIES]
+        subprocess.run(command, cwd=tmp_path, check=True)
+        for family in FAMILIES:
+            path = tmp_path / f"{family}-out.npz"
+            with np.load(path) as found:
+                for name, value in wanted[family].items():
+                    np.testing.assert_allclose(found[name], value, atol=1e-6)
+            path.unlink()

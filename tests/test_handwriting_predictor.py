@@ -6,6 +6,7 @@ import json
 import keras
 import numpy as np
 import pytest
+import tqdm
 
 import rnnzoo
 from rnnzoo.cli import main
@@ -54,6 +55,18 @@ def test_a_number_gives_lines_that_differ_and_a_seed_the_same(model):
     assert not np.allclose(points_of(model.predict(1, seed=1))[0], lines[0])
     assert model.predict(0) == []
     assert len(model.predict(1, num_points=7)[0].lines[0].points) == 7
+
+
+def test_a_bar_shows_how_many_lines_are_done(model, monkeypatch, capsys):
+    class AtOnce(tqdm.tqdm):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **{**options, "delay": 0, "mininterval": 0})
+
+    monkeypatch.setattr(tqdm, "tqdm", AtOnce)
+    for verbose in (0, "auto", 1):  # no terminal is here
+        model.predict(3, batch_size=2, num_points=2, verbose=verbose)
+        told = capsys.readouterr().err
+        assert ("0/3" in told and "2/3" in told) if verbose == 1 else told == ""
 
 
 def test_ink_goes_on(model):

@@ -28,6 +28,32 @@ def test_importing_sets_no_seed_policy_backend_or_logger():
     assert _python(code) == "True"
 
 
+def test_a_backend_that_is_not_ours_is_left_alone():
+    code = (
+        "import os; os.environ['KERAS_BACKEND'] = 'numpy'; import rnnzoo, keras;"
+        "print([name for name in keras.saving.get_custom_objects() if name.startswith('rnnzoo')])"
+    )
+    assert _python(code) == "[]"
+
+
+def test_every_class_that_a_file_of_keras_may_name_has_a_stand_in():
+    import inspect
+
+    import keras
+
+    from rnnzoo import keras_files, registry
+    from rnnzoo.manifest import package_manifest
+
+    for entry in package_manifest().entries.values():
+        registry.family_class(entry.family)
+    registered = {
+        name.removeprefix("rnnzoo>"): value.__module__
+        for name, value in keras.saving.get_custom_objects().items()
+        if name.startswith("rnnzoo>") and inspect.isclass(value)
+    }
+    assert registered == keras_files.CLASSES
+
+
 def test_names_of_the_face():
     import rnnzoo
 

@@ -4,9 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from conftest import INSULIN
+from conftest import INSULIN, loaded_once
 
-import rnnzoo
 from rnnzoo.deeploc.residues import RESIDUES, TABLES
 from rnnzoo.errors import InputError
 from rnnzoo.inspect import attention_profile, filter_logos, plot_logos
@@ -14,7 +13,7 @@ from rnnzoo.inspect import attention_profile, filter_logos, plot_logos
 
 @pytest.fixture(scope="module")
 def model():
-    return rnnzoo.load("deeploc-attn")
+    return loaded_once("deeploc-attn")
 
 
 def test_the_profile_is_the_mean_at_both_ends(model):

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import safetensors.numpy
+from conftest import loaded_once
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_task import close
 
-import rnnzoo
 from rnnzoo import checkpoint, hub, manifest
 from rnnzoo.errors import ManifestError, UnsafePathError
 
@@ -54,13 +54,13 @@ def test_parameters_and_fingerprint_are_those_of_the_weights(entry):
     folder = hub.bundled_folder(entry.name)
     stored = safetensors.numpy.load_file(folder / "model.safetensors")
     assert checkpoint.fingerprint(stored) == entry.fingerprint
-    assert rnnzoo.load(entry.name).network.count_params() == entry.parameters
+    assert loaded_once(entry.name).network.count_params() == entry.parameters
     counted = sum(a.size for name, a in stored.items() if not name.endswith(".scale"))
     assert counted == entry.parameters
 
 
 def test_golden_inputs_give_golden_outputs(entry):
-    model = rnnzoo.load(entry.name)
+    model = loaded_once(entry.name)
     assert entry.golden
     for golden in entry.golden:
         close(model.predict(golden.input, **golden.options).to_dict(), golden.output)

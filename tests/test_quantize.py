@@ -10,14 +10,15 @@ import quantized
 import recipes
 import safetensors.numpy
 import tensorflow as tf
-from conftest import EXAMPLES
+from conftest import EXAMPLES, loaded_once
 from hub_server import WRITER
 from tiny_tasks import PAIRS, build, recognizer
 
 import rnnzoo
+from rnnzoo import hub
 from rnnzoo.errors import InputError, WeightsError
 from rnnzoo.manifest import package_manifest
-from rnnzoo.weights import quantize
+from rnnzoo.weights import integers_of, quantize
 
 SOURCES, TARGETS = PAIRS["seq2seq"]
 
@@ -60,7 +61,7 @@ def saved(vocabulary, tmp_path):
              "seq2seq-en-fr"]
 )  # fmt: skip
 def test_released_weights_keep_their_integers_and_results(name, tmp_path):
-    plain, small = rnnzoo.load(name), rnnzoo.load(name, quantize="int8")
+    plain, small = loaded_once(name), rnnzoo.load(name, quantize="int8")
     assert (plain.quantization, small.quantization) == (None, "int8")
     assert size(small) < 0.28 * size(plain)
     file = stored(small.origin.folder)
@@ -75,6 +76,19 @@ def test_released_weights_keep_their_integers_and_results(name, tmp_path):
     for part in ("model.safetensors", "config.json"):
         again, before = ((f / part).read_bytes() for f in (tmp_path / "again", plain.origin.folder))
         assert again == before
+
+
+def test_what_int8_gave_back_is_rounded_to_the_same_bytes():
+    """Saving as int8 what was loaded from int8 changes nothing."""
+    for entry in package_manifest().entries:
+        file = stored(hub.bundled_folder(entry))
+        for name, (integers, scale) in integers_of(file).items():
+            found = quantize(integers * scale)
+            np.testing.assert_array_equal(found[0], integers, name)
+            np.testing.assert_array_equal(found[1], scale, name)
+    largest = np.arange(2**23, 2**24, dtype=np.float32)  # every mantissa
+    scale = largest / np.float32(127)
+    np.testing.assert_array_equal(scale * np.float32(127) / np.float32(127), scale)
 
 
 def rounded(model):

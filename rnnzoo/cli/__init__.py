@@ -149,8 +149,7 @@ def _parser(options_of_model: str = "") -> argparse.ArgumentParser:
     )
     run.add_argument("--plot", metavar="FILE", help="draw the first result (.png, .svg, .pdf)")
     run.add_argument("--adapter", help="an adapter of the model: a folder or hf://org/name@rev")
-    run.add_argument("--dtype", default="auto", help="dtype policy (default: auto)")
-    run.add_argument("--verbose", action="store_true", help="show TensorFlow's messages too")
+    _kept_options(run)
     proteins = run.add_argument_group("models that read proteins or sound")
     proteins.add_argument(
         "--resume", action="store_true", help="go on with the unfinished table of proteins in -o"
@@ -171,8 +170,7 @@ def _parser(options_of_model: str = "") -> argparse.ArgumentParser:
     hear.add_argument("name", help="a model's name, a checkpoint folder or hf://org/name@rev")
     hear.add_argument("--rate", type=int, help="samples a second (default: the network's)")
     hear.add_argument("--channels", type=int, default=1, help="channels, interleaved (default: 1)")
-    hear.add_argument("--dtype", default="auto", help="dtype policy (default: auto)")
-    hear.add_argument("--verbose", action="store_true", help="show TensorFlow's messages too")
+    _kept_options(hear)
     _hub_options(hear)
 
     verify = command(
@@ -216,6 +214,14 @@ def _parser(options_of_model: str = "") -> argparse.ArgumentParser:
     out.add_argument("--verbose", action="store_true", help="show TensorFlow's messages too")
     _hub_options(out)
     return parser
+
+
+def _kept_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dtype", default="auto", help="dtype policy (default: auto)")
+    parser.add_argument(
+        "--quantize", help="int8: keep kernels in a quarter of the memory (default: as floats)"
+    )
+    parser.add_argument("--verbose", action="store_true", help="show TensorFlow's messages too")
 
 
 def _hub_options(parser: argparse.ArgumentParser) -> None:

@@ -19,6 +19,11 @@ def located(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def loaded_as(options: argparse.Namespace) -> dict[str, Any]:
+    """How a model that runs is kept, and where it comes from, as `rnnzoo.load` takes it."""
+    return {"dtype": options.dtype, "quantize": options.quantize, **located(options)}
+
+
 def model_options(extra: list[str]) -> tuple[dict[str, Any], list[str]]:
     """`--beam-size 10 --temperature=0.7` as keyword arguments; other words are inputs.
 

@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 from rnnzoo import registry
 from rnnzoo.cli.ink import predict_count, predict_ink, predict_strokes
-from rnnzoo.cli.options import located, model_options
+from rnnzoo.cli.options import loaded_as, model_options
 from rnnzoo.cli.proteins import predict_proteins
 from rnnzoo.cli.sound import predict_sound
 from rnnzoo.cli.terminal import quiet, read_texts, writer
@@ -35,9 +35,7 @@ def predict(options: argparse.Namespace) -> None:
         _check_plot(options.plot)
     messages: list[str] = []
     with quiet(options.verbose):
-        model = registry.load(
-            options.name, dtype=options.dtype, adapter=options.adapter, **located(options)
-        )
+        model = registry.load(options.name, adapter=options.adapter, **loaded_as(options))
         by_kind = {
             "count": predict_count,
             "ink": predict_ink,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from rnnzoo import registry
-from rnnzoo.cli.options import located, model_options
+from rnnzoo.cli.options import loaded_as, model_options
 from rnnzoo.cli.terminal import quiet, read_standard_input, standard_input, writer
 from rnnzoo.config import choose_options
 from rnnzoo.errors import InputError
@@ -92,7 +92,7 @@ def listen(options: argparse.Namespace) -> None:
     if words:
         raise InputError(f"listen reads standard input alone, got {' '.join(words)!r:.60}")
     with quiet(options.verbose):
-        model = registry.load(options.name, dtype=options.dtype, **located(options))
+        model = registry.load(options.name, **loaded_as(options))
         if model.raw_kind != "sound":
             raise InputError(f"{options.name} does not hear: listen is for models of speech")
         if "sampling_rate" in choices:

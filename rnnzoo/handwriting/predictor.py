@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tqdm
 
 from rnnzoo.config import choose_options
 from rnnzoo.errors import ConfigError, InputError
@@ -116,7 +117,7 @@ class InkPredictor(PenTask):
         batch_size : int, optional
             Lines at once (32). Does not change the result.
         verbose : "auto", 0 or 1
-            Without effect: it is there in every family.
+            A progress bar on standard error; "auto" shows it on a terminal for many lines.
         **options
             Fields of `PredictionOptions`.
 
@@ -142,14 +143,17 @@ class InkPredictor(PenTask):
             inks = [inputs] if single else inputs
             primes = [Prime(check_points(ink, f"input {n}"), ()) for n, ink in enumerate(inks)]
         found: list[Handwriting] = []
-        for begin in range(0, len(primes), batch_size):
-            some = primes[begin : begin + batch_size]
-            seeds = [(number,) if whole else (0,) for number in range(begin, begin + len(some))]
-            lines = self.sample([()] * len(some), chosen, some, seeds)
-            for prime, line in zip(some, lines, strict=True):
-                points = np.concatenate([prime.points, line.points])
-                nothing = np.zeros((len(points), 0), np.float32)
-                found.append(Handwriting("", (InkLine("", points, nothing, True),)))
+        hidden = None if verbose == "auto" else not verbose
+        with tqdm.tqdm(total=len(primes), unit="line", disable=hidden, leave=False, delay=2) as bar:
+            for begin in range(0, len(primes), batch_size):
+                some = primes[begin : begin + batch_size]
+                seeds = [(number,) if whole else (0,) for number in range(begin, begin + len(some))]
+                lines = self.sample([()] * len(some), chosen, some, seeds)
+                for prime, line in zip(some, lines, strict=True):
+                    points = np.concatenate([prime.points, line.points])
+                    nothing = np.zeros((len(points), 0), np.float32)
+                    found.append(Handwriting("", (InkLine("", points, nothing, True),)))
+                bar.update(len(some))
         return found[0] if single else found
 
 
