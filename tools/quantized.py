@@ -2,8 +2,9 @@
 
 For each entry the bytes of its weights in memory, how long its golden input takes when all is
 warm, and its main figure on validation, by the set and the options that the manifest's record
-names. Both are loaded side by side and take turns, so that what else the machine does falls on
-both. DIR holds the data sets' folders: en-fr, handwriting, protein, speech.
+names. Int8 is measured by TensorFlow, which computes in float32, and by onnxruntime, which
+computes in int8. All are loaded side by side and take turns, so that what else the machine does
+falls on all. DIR holds the data sets' folders: en-fr, handwriting, protein, speech.
 """
 
 from __future__ import annotations
@@ -27,7 +28,12 @@ FOLDERS = {
     "handwriting_reader": "handwriting",
     "seq2seq": "en-fr",
 }
-COLUMNS = ("name", "MB float32", "MB int8", "ms float32", "ms int8", "on", "float32", "int8")
+WAYS = {
+    "float32": {},
+    "int8": {"quantize": "int8"},
+    "int8, onnx": {"quantize": "int8", "engine": "onnx"},
+}
+COLUMNS = ("name", "MB", "MB int8", *(f"ms {way}" for way in WAYS), "on", *WAYS)
 
 
 def megabytes(network: Any) -> float:
@@ -75,9 +81,8 @@ def compare(entry: Any, options: argparse.Namespace) -> list[str]:
     """An entry's row of the table."""
     import rnnzoo
 
-    schemes = (None, "int8")
-    models = [rnnzoo.load(entry.name, dtype=options.dtype, quantize=s) for s in schemes]
-    sizes = [megabytes(model.network) for model in models]
+    models = [rnnzoo.load(entry.name, dtype=options.dtype, **way) for way in WAYS.values()]
+    sizes = [megabytes(model.network) for model in models[:2]]
     times = milliseconds(models, entry.golden[0], options.rounds)
     wanted, _ = main_record(entry)
     figures = [

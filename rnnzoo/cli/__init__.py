@@ -221,6 +221,9 @@ def _kept_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quantize", help="int8: keep kernels in a quarter of the memory (default: as floats)"
     )
+    parser.add_argument(
+        "--engine", default="tensorflow", help="tensorflow (default), or onnx for onnxruntime"
+    )
     parser.add_argument("--verbose", action="store_true", help="show TensorFlow's messages too")
 
 

@@ -21,7 +21,8 @@ def located(options: argparse.Namespace) -> dict[str, Any]:
 
 def loaded_as(options: argparse.Namespace) -> dict[str, Any]:
     """How a model that runs is kept, and where it comes from, as `rnnzoo.load` takes it."""
-    return {"dtype": options.dtype, "quantize": options.quantize, **located(options)}
+    kept = {name: getattr(options, name) for name in ("dtype", "quantize", "engine")}
+    return {**kept, **located(options)}
 
 
 def model_options(extra: list[str]) -> tuple[dict[str, Any], list[str]]:
