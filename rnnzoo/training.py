@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rnnzoo.distribution import losses_over_replicas
 from rnnzoo.errors import InputError
 from rnnzoo.inputs import check_batch_size
 from rnnzoo.pairs import Peeked, RawBatches, is_raw, peeked
@@ -79,6 +80,11 @@ class Trainable(Tunable, abc.ABC):
         hold the state of the random numbers too: a training that was stopped goes on to the same
         numbers, by `keras.callbacks.BackupAndRestore` or by `initial_epoch`. So it is where epochs
         are whole passes; with `steps_per_epoch` a source is begun anew.
+
+        Load and compile in the scope of a `tf.distribute` strategy, and its devices share each
+        batch: they take the steps that one would take alone, dropout's random numbers aside. A loss
+        named by a string or given as a function is averaged as Keras does, over the replicas'
+        means, which differs where the last batch cannot be shared evenly.
 
         Examples
         --------
@@ -195,9 +201,13 @@ class Trainable(Tunable, abc.ABC):
 
     def compile(self, optimizer: Any = None, **kwargs: Any) -> None:
         """As `keras.Model.compile`; by default Adam at 3e-4 with clipped gradients, and the
-        network's own loss."""
-        optimizer = optimizer or keras.optimizers.Adam(3e-4, global_clipnorm=1.0)
-        super().compile(optimizer=optimizer, **kwargs)
+        network's own loss. Of a model that was made in the scope of a `tf.distribute` strategy,
+        this is as well in that scope."""
+        with self.distribute_strategy.scope():
+            if self.distribute_strategy.num_replicas_in_sync > 1 and "loss" in kwargs:
+                kwargs["loss"] = losses_over_replicas(kwargs["loss"])
+            optimizer = optimizer or keras.optimizers.Adam(3e-4, global_clipnorm=1.0)
+            super().compile(optimizer=optimizer, **kwargs)
         self._compiled_with = types.SimpleNamespace(**kwargs)  # as a dict, Keras would track it
 
     def compile_from_config(self, config: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from rnnzoo.adapter import Adapter, save_adapter
 from rnnzoo.card import adapter_card
 from rnnzoo.checkpoint import CONFIG, Checkpoint
 from rnnzoo.config import read_config
+from rnnzoo.distribution import clip_over_replicas, num_replicas
 from rnnzoo.errors import InputError
 from rnnzoo.lora import LowRank, check_rank, choose_kernels
 from rnnzoo.parts import Parts, choose_weights
@@ -346,9 +347,10 @@ class Tunable(Quantizable):
         self.compile(optimizer=optimizer, **vars(self._compiled_with))
 
     def train_step(self, data: Any) -> Any:
-        """Keras' own; with low-rank updates on, the kernels' gradients go on to them."""
+        """Keras' own; with low-rank updates on, the kernels' gradients go on to them; on several
+        devices, gradients are clipped after they were summed."""
         self._check_float("train")
-        if self.lora is None:
+        if self.lora is None and (num_replicas() == 1 or not self.trainable_weights):
             return super().train_step(data)
         self._renew_kernels()
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
@@ -358,12 +360,20 @@ class Tunable(Quantizable):
                 x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True
             )
             self._loss_tracker.update_state(
-                loss, sample_weight=tf.shape(keras.tree.flatten(x)[0])[0]
+                loss * num_replicas(),  # an n-th is on each
+                sample_weight=tf.shape(keras.tree.flatten(x)[0])[0]
             )
             loss = self.optimizer.scale_loss(loss)
-        weights = self.weights_by_path()
-        others = [weights[path] for path in self.lora.whole if weights[path].trainable]
-        self.optimizer.apply_gradients(self.lora.gradients(tape, loss, others))
+        pairs: Any
+        if self.lora is None:
+            pairs = zip(
+                tape.gradient(loss, self.trainable_weights), self.trainable_weights, strict=True
+            )
+        else:
+            weights = self.weights_by_path()
+            others = [weights[path] for path in self.lora.whole if weights[path].trainable]
+            pairs = self.lora.gradients(tape, loss, others)
+        self.optimizer.apply_gradients(clip_over_replicas(self.optimizer, pairs))
         self._renew_kernels()
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
