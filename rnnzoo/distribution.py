@@ -152,8 +152,9 @@ def clip_over_replicas(
 
 
 def rows_for_replicas(rows: int, replicas: int) -> int:
-    """How many rows a batch has to have, at least `rows`, so that no replica goes without: TensorFlow
-    gives each ceil(rows / replicas) until there are no more.
+    """How many rows a batch has to have, at least `rows`, so that no replica goes without.
+
+    TensorFlow gives each ceil(rows / replicas) until there are no more.
 
     Examples
     --------

@@ -361,7 +361,7 @@ class Tunable(Quantizable):
             )
             self._loss_tracker.update_state(
                 loss * num_replicas(),  # an n-th is on each
-                sample_weight=tf.shape(keras.tree.flatten(x)[0])[0]
+                sample_weight=tf.shape(keras.tree.flatten(x)[0])[0],
             )
             loss = self.optimizer.scale_loss(loss)
         pairs: Any
