@@ -151,6 +151,26 @@ def clip_over_replicas(
     return [*zip(clipped, (variable for _, variable in known), strict=True), *unknown]
 
 
+def rows_that_count(x: Any, sample_weight: Any) -> Any:
+    """How many rows of a replica's inputs have a weight other than 0; all where there are no weights.
+
+    The copies that `rows_for_replicas` asks for have none.
+
+    Examples
+    --------
+    >>> import tensorflow as tf
+    >>> from rnnzoo.distribution import rows_that_count
+    >>> int(rows_that_count(tf.zeros((3, 5)), tf.constant([[1.0, 1.0], [0.5, 0.0], [0.0, 0.0]])))
+    2
+    """
+    rows = tf.shape(keras.tree.flatten(x)[0])[0]
+    counts = tf.zeros([rows], tf.bool)
+    for weight in (parts := keras.tree.flatten(sample_weight)):
+        if weight is not None:
+            counts |= tf.reduce_any(tf.reshape(weight, [rows, -1]) != 0, 1)
+    return tf.math.count_nonzero(counts) if any(part is not None for part in parts) else rows
+
+
 def rows_for_replicas(rows: int, replicas: int) -> int:
     """How many rows a batch has to have, at least `rows`, so that no replica goes without.
 
