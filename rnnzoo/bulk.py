@@ -116,8 +116,8 @@ def plain_columns(result: Any) -> dict[str, Any]:
     >>> import rnnzoo
     >>> from rnnzoo.bulk import plain_columns
     >>> columns = plain_columns(rnnzoo.load("deeploc-multiloc").predict("MKVLAAGIVGLLLAQWWG"))
-    >>> columns["location"], type(columns["likelihoods"])
-    ('extracellular', <class 'str'>)
+    >>> columns["name"], columns["read"], type(columns["likelihoods"])
+    ('sequence_1', 18, <class 'str'>)
     """
     return {
         name: json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value
@@ -162,7 +162,7 @@ def map_in_order(
     >>> from rnnzoo.bulk import BatchPredictor, map_in_order
     >>> settings = {"name": "seq2seq-en-fr", "inputs": ["english"]}
     >>> blocks = [{"english": ["Yes.", "No."]}, {"english": ["I am happy."]}]
-    >>> french = map_in_order(blocks, BatchPredictor, settings, workers=2)
+    >>> french = map_in_order(blocks, BatchPredictor, settings, workers=2)  # doctest: +SKIP
     >>> [text for block in french for text in block["text"]]  # doctest: +SKIP
     ['Oui.', 'Non.', 'Je suis heureux.']
     """
@@ -191,11 +191,11 @@ def _rounds(
             try:
                 for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
                     yield table.to_pydict()
-            except ray.exceptions.RayError as error:
+            except Exception as error:  # Ray's own are of many kinds
                 reason = str(error).strip().splitlines()[-1]
                 raise WorkerError(
-                    f"a block could not be done by any worker: {reason}. Its results are missing, "
-                    "those of the blocks before are there"
+                    f"a block could not be done by any worker: {reason}. The results of those "
+                    "before it are there"
                 ) from error
             some = list(itertools.islice(blocks, workers * _BLOCKS_OF_A_ROUND))
 
@@ -233,12 +233,18 @@ def _running(ray: Any, workers: int) -> Iterator[None]:
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it reports to its makers otherwise
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # without it Ray warns
-    address, local = os.environ.get("RAY_ADDRESS"), {}
-    if not address:
-        cpus = max(workers, os.cpu_count() or 1)
-        address, local = "local", {"num_cpus": cpus, "include_dashboard": False}
+    address = os.environ.get("RAY_ADDRESS")
+    local: dict[str, Any] = {
+        "address": "local",
+        "num_cpus": max(workers, os.cpu_count() or 1),
+        "include_dashboard": False,
+    }
     try:
-        ray.init(address, log_to_driver=False, logging_level="ERROR", **local)
+        ray.init(
+            log_to_driver=False,
+            logging_level="ERROR",
+            **({"address": address} if address else local),
+        )
         yield
     finally:
         ray.shutdown()

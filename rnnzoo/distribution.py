@@ -163,12 +163,14 @@ def rows_that_count(x: Any, sample_weight: Any) -> Any:
     >>> int(rows_that_count(tf.zeros((3, 5)), tf.constant([[1.0, 1.0], [0.5, 0.0], [0.0, 0.0]])))
     2
     """
-    rows = tf.shape(keras.tree.flatten(x)[0])[0]
-    counts = tf.zeros([rows], tf.bool)
-    for weight in (parts := keras.tree.flatten(sample_weight)):
-        if weight is not None:
-            counts |= tf.reduce_any(tf.reshape(weight, [rows, -1]) != 0, 1)
-    return tf.math.count_nonzero(counts) if any(part is not None for part in parts) else rows
+    weights = [weight for weight in keras.tree.flatten(sample_weight) if weight is not None]
+    if not weights:
+        return tf.shape(keras.tree.flatten(x)[0])[0]
+    counts = [
+        tf.reduce_any(tf.not_equal(weight, 0), list(range(1, len(weight.shape))))
+        for weight in weights
+    ]
+    return tf.math.count_nonzero(tf.reduce_any(tf.stack(counts), 0))
 
 
 def rows_for_replicas(rows: int, replicas: int) -> int:
