@@ -152,7 +152,7 @@ def clip_over_replicas(
 
 
 def rows_that_count(x: Any, sample_weight: Any) -> Any:
-    """How many rows of a replica's inputs have a weight other than 0; all where there are no weights.
+    """How many rows of a replica's inputs have a weight other than 0, or all if none has a weight.
 
     The copies that `rows_for_replicas` asks for have none.
 
