@@ -168,6 +168,18 @@ class Trainable(Tunable, abc.ABC):
         self._renew_kernels()
         return found
 
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Keras' own, by the shapes that a data set says it has.
+
+        To learn them on several devices Keras takes a first batch and adds up the replicas' parts,
+        which fails where these are uneven, and a source that is read as training goes loses it.
+        """
+        if iterator is not None and self.distribute_strategy.num_replicas_in_sync > 1:
+            dataset = iterator.data_adapter.get_tf_dataset()
+            if isinstance(dataset, tf.data.Dataset):
+                iterator, data_batch = None, dataset.element_spec
+        super()._maybe_symbolic_build(iterator, data_batch)
+
     def _random_states(self) -> list[Any]:
         """The states of the network's random numbers, which Keras does not save by itself."""
         weights = {id(weight) for weight in self.weights}
