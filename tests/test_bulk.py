@@ -47,7 +47,8 @@ for name in ("results.csv", "results.csv.run.json"):
     stopped = name == "results.csv"
     with open(folder + "/bulk/" + name + ".partial" * stopped, "w") as file:
         file.writelines(lines[: 1 + 3 * {WINDOW}] if stopped else lines)
-proteins.TableLines = Killed
+begin = proteins.map_in_order
+proteins.map_in_order = lambda blocks, _, *others: begin(blocks, Killed, *others)
 run("-o", folder + "/bulk", "--resume", "--workers", "2")
 import ray
 assert not ray.is_initialized()

@@ -15,6 +15,7 @@ CPU = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(CPU, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 import keras  # noqa: E402
+import numpy as np  # noqa: E402
 import tiny_tasks  # noqa: E402
 from conftest import EXAMPLES, ROOT  # noqa: E402
 
@@ -79,7 +80,7 @@ def trained(strategy, build, x, y):
         verbose=0,
     ).history
     measured = model.evaluate(x, y, batch_size=4, sample_weight=WEIGHTS, verbose=0)
-    losses = [*history["loss"], *history["val_loss"], measured]
+    losses = [*history["loss"], *history["val_loss"], *np.ravel(measured).tolist()]
     return losses, tiny_tasks.values(model), model
 
 
