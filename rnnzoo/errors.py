@@ -70,6 +70,10 @@ class ExportError(RnnzooError):
     """A network that could not be written for another runtime; nothing is left of it."""
 
 
+class WorkerError(RnnzooError):
+    """A bulk prediction that its workers could not do; what was written before is kept."""
+
+
 class MissingFileError(DownloadError):
     """A file that a repository does not have, though it should."""
 

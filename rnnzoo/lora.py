@@ -188,10 +188,26 @@ class LowRank(keras.layers.Layer):
 
     def update_kernels(self) -> None:
         """Take each kernel's sum anew: W + (alpha / rank) A B."""
+        context = tf.distribute.get_replica_context()
+        if context is None or context.num_replicas_in_sync == 1:
+            for update in self._settings.updates.values():
+                update.kernel.assign(self._sum(update.base, update.a, update.b))
+        else:
+            context.merge_call(self._update_replicas)
+
+    def _sum(self, base: Any, a: Any, b: Any) -> Any:
+        base = tf.cast(tf.convert_to_tensor(base), tf.float32)
+        return base + self.scale * tf.matmul(tf.convert_to_tensor(a), tf.convert_to_tensor(b))
+
+    def _update_replicas(self, strategy: tf.distribute.Strategy) -> None:
+        """Take the sums on every device."""
         for update in self._settings.updates.values():
-            base = tf.cast(tf.convert_to_tensor(update.base), tf.float32)
-            product = tf.matmul(tf.convert_to_tensor(update.a), tf.convert_to_tensor(update.b))
-            update.kernel.assign(base + self.scale * product)
+            strategy.extended.update(
+                update.kernel.value,
+                lambda kernel, *parts: kernel.assign(tf.cast(self._sum(*parts), kernel.dtype)),
+                args=(update.base.value, update.a.value, update.b.value),
+                group=False,
+            )
 
     def gradients(
         self, tape: tf.GradientTape, loss: Any, others: Iterable[Any]

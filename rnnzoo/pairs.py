@@ -17,6 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rnnzoo.distribution import rows_for_replicas
 from rnnzoo.errors import InputError
 from rnnzoo.inputs import plain
 
@@ -265,6 +266,10 @@ class RawBatches(keras.callbacks.Callback):
         return self._dataset(batches, checked([first]))
 
     def _batch(self, pairs: list[tuple[Any, Any]], weights: np.ndarray) -> tuple[Any, Any, Any]:
+        replicas = self._task.distribute_strategy.num_replicas_in_sync
+        missing = rows_for_replicas(len(pairs), replicas) - len(pairs)
+        pairs = [*pairs, *[pairs[-1]] * missing]  # copies that do not count
+        weights = np.pad(weights, (0, missing))
         inputs, targets = zip(*pairs, strict=True)
         x, y, own = self._task.training_batch(list(inputs), list(targets))
 

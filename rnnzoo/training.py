@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rnnzoo.distribution import losses_over_replicas
 from rnnzoo.errors import InputError
 from rnnzoo.inputs import check_batch_size
 from rnnzoo.pairs import Peeked, RawBatches, is_raw, peeked
@@ -80,6 +81,11 @@ class Trainable(Tunable, abc.ABC):
         hold the state of the random numbers too: a training that was stopped goes on to the same
         numbers, by `keras.callbacks.BackupAndRestore` or by `initial_epoch`. So it is where epochs
         are whole passes; with `steps_per_epoch` a source is begun anew.
+
+        Load and compile in the scope of a `tf.distribute` strategy, and its devices share each
+        batch: they take the steps that one would take alone, dropout's random numbers aside. A loss
+        named by a string or given as a function is averaged as Keras does, over the replicas'
+        means, which differs where the last batch cannot be shared evenly.
 
         Examples
         --------
@@ -163,6 +169,18 @@ class Trainable(Tunable, abc.ABC):
         self._renew_kernels()
         return found
 
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Keras' own, by the shapes that a data set says it has.
+
+        To learn them on several devices Keras takes a first batch and adds up the replicas' parts,
+        which fails where these are uneven, and a source that is read as training goes loses it.
+        """
+        if iterator is not None and self.distribute_strategy.num_replicas_in_sync > 1:
+            dataset = iterator.data_adapter.get_tf_dataset()
+            if isinstance(dataset, tf.data.Dataset):
+                iterator, data_batch = None, dataset.element_spec
+        super()._maybe_symbolic_build(iterator, data_batch)
+
     def _random_states(self) -> list[Any]:
         """The states of the network's random numbers, which Keras does not save by itself."""
         weights = {id(weight) for weight in self.weights}
@@ -196,9 +214,13 @@ class Trainable(Tunable, abc.ABC):
 
     def compile(self, optimizer: Any = None, **kwargs: Any) -> None:
         """As `keras.Model.compile`; by default Adam at 3e-4 with clipped gradients, and the
-        network's own loss."""
-        optimizer = optimizer or keras.optimizers.Adam(3e-4, global_clipnorm=1.0)
-        super().compile(optimizer=optimizer, **kwargs)
+        network's own loss. Of a model that was made in the scope of a `tf.distribute` strategy,
+        this is as well in that scope."""
+        with self.distribute_strategy.scope():
+            if self.distribute_strategy.num_replicas_in_sync > 1 and "loss" in kwargs:
+                kwargs["loss"] = losses_over_replicas(kwargs["loss"])
+            optimizer = optimizer or keras.optimizers.Adam(3e-4, global_clipnorm=1.0)
+            super().compile(optimizer=optimizer, **kwargs)
         self._compiled_with = types.SimpleNamespace(**kwargs)  # as a dict, Keras would track it
 
     def compile_from_config(self, config: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from rnnzoo.adapter import Adapter, save_adapter
 from rnnzoo.card import adapter_card
 from rnnzoo.checkpoint import CONFIG, Checkpoint
 from rnnzoo.config import read_config
+from rnnzoo.distribution import clip_over_replicas, num_replicas, rows_that_count
 from rnnzoo.errors import InputError
 from rnnzoo.lora import LowRank, check_rank, choose_kernels
 from rnnzoo.parts import Parts, choose_weights
@@ -346,9 +347,10 @@ class Tunable(Quantizable):
         self.compile(optimizer=optimizer, **vars(self._compiled_with))
 
     def train_step(self, data: Any) -> Any:
-        """Keras' own; with low-rank updates on, the kernels' gradients go on to them."""
+        """Keras' own; with low-rank updates on, the kernels' gradients go on to them; on several
+        devices, gradients are clipped after they were summed."""
         self._check_trains("train")
-        if self.lora is None:
+        if self.lora is None and (num_replicas() == 1 or not self.trainable_weights):
             return super().train_step(data)
         self._renew_kernels()
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
@@ -357,20 +359,42 @@ class Tunable(Quantizable):
             loss = self.compute_loss(
                 x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True
             )
-            self._loss_tracker.update_state(
-                loss, sample_weight=tf.shape(keras.tree.flatten(x)[0])[0]
-            )
+            self._track(loss, x, sample_weight)
             loss = self.optimizer.scale_loss(loss)
-        weights = self.weights_by_path()
-        others = [weights[path] for path in self.lora.whole if weights[path].trainable]
-        self.optimizer.apply_gradients(self.lora.gradients(tape, loss, others))
+        pairs: Any
+        if self.lora is None:
+            pairs = zip(
+                tape.gradient(loss, self.trainable_weights), self.trainable_weights, strict=True
+            )
+        else:
+            weights = self.weights_by_path()
+            others = [weights[path] for path in self.lora.whole if weights[path].trainable]
+            pairs = self.lora.gradients(tape, loss, others)
+        self.optimizer.apply_gradients(clip_over_replicas(self.optimizer, pairs))
         self._renew_kernels()
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
     def test_step(self, data: Any) -> Any:
         """Keras' own, on the low-rank updates as they are."""
         self._renew_kernels()
-        return super().test_step(data)
+        if num_replicas() == 1:
+            return super().test_step(data)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        y_pred = self(x, training=False)
+        loss = self.compute_loss(
+            x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=False
+        )
+        self._track(loss, x, sample_weight)
+        return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+
+    def _track(self, loss: Any, x: Any, sample_weight: Any) -> None:
+        """Let the mean over an epoch's batches know the loss of one, an n-th of it on each of n
+        replicas, by its rows."""
+        if num_replicas() == 1:
+            rows = tf.shape(keras.tree.flatten(x)[0])[0]
+        else:
+            rows = rows_that_count(x, sample_weight)
+        self._loss_tracker.update_state(loss * num_replicas(), sample_weight=rows)
 
     def _renew_kernels(self) -> None:
         """Take the sums anew: callbacks such as `keras.callbacks.SwapEMAWeights` set the factors

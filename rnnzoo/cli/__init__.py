@@ -155,6 +155,13 @@ def _parser(options_of_model: str = "") -> argparse.ArgumentParser:
         "--resume", action="store_true", help="go on with the unfinished table of proteins in -o"
     )
     proteins.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="fill the table of proteins in -o by N processes, each with a model, on Ray: on this "
+        "machine, or on the cluster that RAY_ADDRESS names",
+    )
+    proteins.add_argument(
         "--skip-invalid",
         action="store_true",
         help="leave out what cannot be read, and report it at the end",

@@ -31,11 +31,17 @@ def predict(options: argparse.Namespace) -> None:
     options.inputs += texts
     if options.inputs and options.input:
         raise InputError("give inputs or --input files, not both")
+    if options.workers is not None and options.plot:
+        raise InputError("--plot draws what this process predicts: leave out --workers")
     if options.plot:
         _check_plot(options.plot)
     messages: list[str] = []
     with quiet(options.verbose):
         model = registry.load(options.name, adapter=options.adapter, **loaded_as(options))
+        if options.workers is not None and model.raw_kind != "proteins":
+            raise InputError(
+                "--workers is for models that read proteins; for others see rnnzoo.bulk"
+            )
         by_kind = {
             "count": predict_count,
             "ink": predict_ink,

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
+import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from rnnzoo import registry
-from rnnzoo.cli.options import located
+from rnnzoo.bulk import BatchPredictor, map_in_order
+from rnnzoo.cli.options import loaded_as, located
 from rnnzoo.cli.terminal import standard_input
 from rnnzoo.config import choose_options
-from rnnzoo.errors import InputError
+from rnnzoo.errors import InputError, WorkerError
 
 _SHOWN = 20
 _SHORT = 30
@@ -29,6 +32,8 @@ def predict_proteins(
     """
     if options.resume and not options.output:
         raise InputError("--resume goes on with the table in a folder: name it by -o")
+    if options.workers is not None and not options.output:
+        raise InputError("--workers fills the table in a folder: name it by -o")
     skipped: list[InputError] | None = [] if options.skip_invalid else None
     batch_size = choices.pop("batch_size", None)
     choose_options(model.decoding, choices)  # before anything is read or written
@@ -93,19 +98,68 @@ def _into_folder(
     made_by = {
         "model": options.name,
         "fingerprint": registry.locate(options.name, **located(options)).config.fingerprint,
+        **{name: getattr(options, name) for name in ("quantize", "engine")},
         "dtype": model.dtype_policy.name,
         "options": choices,
     }
     first = None
     try:
         with ResultTable(options.output, form, made_by, options.resume) as table:
-            for found in model.stream(table.rest(proteins), batch_size, "auto", None, **choices):
-                first = found if first is None else first
-                table.write(found)
+            rest = table.rest(proteins)
+            if options.workers is not None:
+                _fill(table, rest, {"batch_size": batch_size, **choices}, options)
+            else:
+                for found in model.stream(rest, batch_size, "auto", None, **choices):
+                    first = found if first is None else first
+                    table.write(found)
             print(table.finish())
     except KeyboardInterrupt:
         print("rnnzoo: the rows so far are kept; go on by --resume", file=sys.stderr)
         raise
-    if first is None:
+    except WorkerError as error:
+        raise WorkerError(f"{error}; go on by --resume") from error
+    if not table.written:
         messages.append("the table was complete")
     return first
+
+
+class TableLines(BatchPredictor):
+    """Lines of a table for a block of proteins; what a worker runs."""
+
+    def __init__(self, form: Any, **settings: Any) -> None:
+        super().__init__(inputs=("name", "sequence"), **settings)
+        self.form = form
+
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        return {"line": [self.form.line(found) for found in self.results(batch)]}
+
+
+def _fill(
+    table: Any, proteins: Iterator[Any], choices: dict[str, Any], options: argparse.Namespace
+) -> None:
+    """Write the rows of proteins by workers, a whole window at a time: the same that `stream` sorts
+    by length, so that the table is the same to the byte."""
+    import tqdm
+
+    from rnnzoo.deeploc.task import WINDOW
+
+    def windows() -> Iterator[dict[str, list[str]]]:
+        while window := list(itertools.islice(proteins, WINDOW)):
+            names, sequences = [p.name for p in window], [p.sequence for p in window]
+            yield {"name": names, "sequence": sequences}
+
+    settings = {
+        "form": table.form,
+        "name": options.name,
+        "load_options": {"adapter": options.adapter, **loaded_as(options)},
+        "threads": max(1, (os.cpu_count() or 1) // max(1, options.workers)),
+        **choices,
+    }
+    blocks = map_in_order(windows(), TableLines, settings, options.workers)
+    with (
+        contextlib.closing(blocks),
+        tqdm.tqdm(unit="protein", disable=None, leave=False) as bar,
+    ):
+        for block in blocks:
+            table.write_lines(block["line"])
+            bar.update(len(block["line"]))

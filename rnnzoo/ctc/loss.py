@@ -6,6 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from rnnzoo.distribution import mean_over_replicas
+
 _WIDEST = 80.0  # nats in a frame: the kernel's softmax in float32 has nothing below e^-87
 
 
@@ -96,4 +98,4 @@ def mean_ctc_loss(outputs: Any, y: Any, sample_weight: Any = None) -> Any:
     nats = ctc_loss(outputs["log_probs"], outputs["frames"], y["labels"], y["label_lengths"])
     characters = tf.cast(tf.maximum(y["label_lengths"], 1), tf.float32)
     weight = tf.ones_like(nats) if sample_weight is None else tf.cast(sample_weight, nats.dtype)
-    return tf.reduce_sum(weight * nats) / tf.maximum(tf.reduce_sum(weight * characters), 1e-6)
+    return mean_over_replicas(tf.reduce_sum(weight * nats), tf.reduce_sum(weight * characters))

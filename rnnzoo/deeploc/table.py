@@ -100,7 +100,7 @@ class ResultTable:
         self.partial = self.folder / f"{form.filename}.partial"
         self.record = self.folder / f"{form.filename}.run.json"
         self._file: IO[str] | None = None
-        self._written = 0
+        self.written = 0  # rows of this run
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._open(resume)
@@ -179,7 +179,7 @@ class ResultTable:
         self._file.close()
         if kind is None or not self.partial.exists():
             return
-        if self.path.exists() and self._written == 0:  # a complete table, opened to go on
+        if self.path.exists() and self.written == 0:  # a complete table, opened to go on
             self.partial.unlink()
         elif self.partial.stat().st_size == len(self.form.header.encode()):
             self.partial.unlink()
@@ -187,11 +187,15 @@ class ResultTable:
 
     def write(self, found: Localization) -> None:
         """Put a row below the others."""
+        self.write_lines([self.form.line(found)])
+
+    def write_lines(self, lines: list[str]) -> None:
+        """Put rows below the others that are lines of the format already."""
         assert self._file is not None
         try:
-            self._file.write(self.form.line(found))
+            self._file.write("".join(lines))
             self._file.flush()
-            self._written += 1
+            self.written += len(lines)
         except OSError as error:
             raise InputError(
                 f"cannot write {self.partial}: {error.strerror or error}. Go on with --resume"

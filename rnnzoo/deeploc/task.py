@@ -23,7 +23,7 @@ from rnnzoo.inputs import batches_by_length, check_batch_size, raw_inputs
 from rnnzoo.parts import Parts
 from rnnzoo.task import Task
 
-_WINDOW = 512
+WINDOW = 512  # proteins that are sorted by length at a time
 _RESIDUES_AT_ONCE = 2**15
 
 
@@ -256,7 +256,7 @@ class ProteinLocalizer(Task):
     ) -> Iterator[Localization]:
         limit = self.preprocessor.config.max_length
         proteins = iter(proteins)
-        window = list(itertools.islice(proteins, _WINDOW))
+        window = list(itertools.islice(proteins, WINDOW))
         hidden = (None if len(window) > 64 else True) if verbose == "auto" else not verbose
         with tqdm.tqdm(unit="protein", disable=hidden, leave=False) as bar:
             while window:
@@ -269,7 +269,7 @@ class ProteinLocalizer(Task):
                     bar.update(len(rows))
                 for n in range(len(window)):
                     yield found.pop(n)
-                window = list(itertools.islice(proteins, _WINDOW))
+                window = list(itertools.islice(proteins, WINDOW))
 
     def _read(self, proteins: list[Protein], options: DecisionOptions) -> Iterator[Localization]:
         residues = self.preprocessor.encode(protein.sequence for protein in proteins)

@@ -24,6 +24,7 @@ from keras import ops
 
 from rnnzoo.deepspeech.config import DeepSpeechConfig
 from rnnzoo.deepspeech.spectrogram import FrameNormalization, LogMel, SpecAugment
+from rnnzoo.distribution import sum_over_replicas
 from rnnzoo.layers import LSTM
 from rnnzoo.layers.int8 import expand_once
 
@@ -40,8 +41,9 @@ def clipped_relu(x: Any) -> Any:
 class SequenceBatchNorm(keras.layers.Layer):
     """Sequence-wise batch normalisation (Amodei et al. 2015, section 3.2).
 
-    Mean and variance of each feature are taken over the batch and all frames that are `real`
-    [batch, frames] in training; an average of them over training stands in for them in use.
+    Mean and variance of each feature are taken over the batch, of all replicas together, and all
+    frames that are `real` [batch, frames] in training; an average of them over training stands in
+    for them in use.
 
     Examples
     --------
@@ -61,7 +63,7 @@ class SequenceBatchNorm(keras.layers.Layer):
         whole = {"shape": (x_shape[-1],), "autocast": False}  # float32 in mixed precision too
         self.gamma = self.add_weight(name="gamma", initializer="ones", **whole)
         self.beta = self.add_weight(name="beta", initializer="zeros", **whole)
-        still = {**whole, "trainable": False}
+        still = {**whole, "trainable": False, "aggregation": "mean"}  # alike on all replicas
         self.moving_mean = self.add_weight(name="moving_mean", initializer="zeros", **still)
         self.moving_variance = self.add_weight(name="moving_variance", initializer="ones", **still)
         self.built = True
@@ -75,9 +77,11 @@ class SequenceBatchNorm(keras.layers.Layer):
                 ops.cast(real, "float32"), (*ops.shape(real), *[1] * (len(x.shape) - 2))
             )
             real = ops.broadcast_to(real, (*ops.shape(x)[:-1], 1))
-            count = ops.maximum(1.0, ops.sum(real))
-            mean = ops.sum(wide * real, axes) / count
-            variance = ops.sum(ops.square(wide - mean) * real, axes) / count
+            total, count = sum_over_replicas(ops.sum(wide * real, axes), ops.sum(real))
+            count = ops.maximum(1.0, count)
+            mean = total / count
+            (squares,) = sum_over_replicas(ops.sum(ops.square(wide - mean) * real, axes))
+            variance = squares / count
             for moving, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
                 moving.assign(self._MOMENTUM * moving + (1 - self._MOMENTUM) * now)
         scale = self.gamma / ops.sqrt(variance + self._EPSILON)

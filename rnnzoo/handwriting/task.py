@@ -12,6 +12,7 @@ import tensorflow as tf
 import tqdm
 
 from rnnzoo.config import choose_options
+from rnnzoo.distribution import mean_over_replicas
 from rnnzoo.errors import ConfigError, InputError
 from rnnzoo.export import Graph
 from rnnzoo.handwriting.decode import (
@@ -79,7 +80,7 @@ class PenTask(Task):
         weighted by `sample_weight` [batch, time]."""
         nats = self._nats(y, y_pred)
         weight = tf.ones_like(nats) if sample_weight is None else tf.cast(sample_weight, nats.dtype)
-        return tf.reduce_sum(weight * nats) / tf.maximum(tf.reduce_sum(weight), 1e-6)
+        return mean_over_replicas(tf.reduce_sum(weight * nats), tf.reduce_sum(weight))
 
     def _nats(self, y: Any, y_pred: Any) -> Any:
         """[batch, time] Of equation 26."""
