@@ -121,6 +121,10 @@ class _Asked(NamedTuple):
     bias: np.float32
     steps: int
 
+    def of(self, rows: np.ndarray) -> _Asked:
+        """Of some lines."""
+        return self._replace(**{name: getattr(self, name)[rows] for name in self._fields[:-2]})
+
 
 class _Loop(NamedTuple):
     """Where the graph is: the number of the point, and of each line the point, whether it is done,
@@ -135,6 +139,11 @@ class _Loop(NamedTuple):
     room: Any
     finished: Any
     state: tuple[Any, ...]
+
+    def of(self, rows: np.ndarray) -> _Loop:
+        """Of some lines."""
+        parts = (part[rows] for part in self[1:-1])
+        return _Loop(self.t, *parts, tuple(part[rows] for part in self.state))
 
 
 _FIXED = len(_Loop._fields) - 1  # parts of the loop besides the state
@@ -227,14 +236,22 @@ class InkSampler:
         primes = primes or [NO_PRIME] * len(texts)
         seeds = seeds or [()] * len(texts)
         asked = _asked(texts, options, primes, seeds)
-        loop, points, phi = self._go_on(asked, asked.steps, self._begin(asked), engine)
-        found = []
-        for row, (text, prime) in enumerate(zip(texts, primes, strict=True)):
-            lead = len(prime.points)
-            own = slice(lead, lead + loop.counts[row])
-            looked = phi[row, own, : len(prime.characters) + len(text)]
-            found.append(Sampled(points[row, own], looked, bool(loop.finished[row])))
-        return found
+        found: dict[int, Sampled] = {}
+        loop, rows = self._begin(asked), np.arange(len(texts))
+        points = np.zeros((len(rows), asked.steps, 3), np.float32)
+        phi = np.zeros((len(rows), asked.steps, asked.characters.shape[1]), np.float32)
+        while len(rows):
+            begin = int(loop.t)
+            loop, *made = self._go_on(asked, asked.steps, loop, engine, fewest=len(rows) // 2)
+            points[rows, begin : loop.t], phi[rows, begin : loop.t] = made
+            for place in np.flatnonzero(loop.done):
+                row, lead = int(rows[place]), asked.leads[place]
+                own = slice(lead, lead + loop.counts[place])
+                looked = phi[row, own, : asked.lengths[place]]
+                found[row] = Sampled(points[row, own], looked, bool(loop.finished[place]))
+            left = np.flatnonzero(~loop.done)
+            rows, asked, loop = rows[left], asked.of(left), loop.of(left)
+        return [found[row] for row in range(len(texts))]
 
     def stream(
         self,
@@ -266,11 +283,12 @@ class InkSampler:
         return _Loop(np.int32(0), begin, nothing, counts, counts, room, nothing, state)
 
     def _go_on(
-        self, asked: _Asked, until: int, loop: _Loop, engine: OnnxEngine | None
+        self, asked: _Asked, until: int, loop: _Loop, engine: OnnxEngine | None, fewest: int = 0
     ) -> tuple[_Loop, np.ndarray, np.ndarray]:
-        """The loop at point `until`, or where all lines are done; points and phi since `loop`."""
+        """The loop at point `until`, or where only the `fewest` lines are not done; points and phi
+        since `loop`."""
         graph = self.graphs[_GRAPH]
-        given = (*asked[:-1], np.int32(until), *loop[:-1], *loop.state)
+        given = (*asked[:-1], np.int32(until), np.int32(fewest), *loop[:-1], *loop.state)
         tensors = dict(zip(graph.inputs, given, strict=True))
         if engine is not None:
             found = engine.run(_GRAPH, tensors)
@@ -303,6 +321,7 @@ class InkSampler:
             "bounds": lines,
             "bias": Axes("float32", ()),
             "until": whole,
+            "fewest": whole,
         }
         found = {
             "points": Axes("float32", ("batch", "time", 3)),
@@ -339,6 +358,7 @@ class InkSampler:
         bounds: Any,
         bias: Any,
         until: Any,
+        fewest: Any,
         *loop: Any,
     ) -> tuple[Any, ...]:
         writes, width = self._writer.config.writes, tf.shape(characters)[1]
@@ -388,8 +408,12 @@ class InkSampler:
                 *tf.nest.flatten(after),
             )
 
+        def goes_on(step: Any, points: Any, phis: Any, *loop: Any) -> Any:
+            left = tf.reduce_sum(tf.cast(~loop[_Loop._fields.index("done")], tf.int32))
+            return (step < steps) & (left > fewest)
+
         made, points, phis, *found = tf.while_loop(
-            lambda step, points, phis, t, point, done, *_: (step < steps) & ~tf.reduce_all(done),
+            goes_on,
             body,
             (
                 0,

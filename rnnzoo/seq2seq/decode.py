@@ -1,9 +1,11 @@
-"""Decoding inside one compiled graph: greedy, beam search, sampling.
+"""Decoding inside one graph: greedy, beam search, sampling.
 
 The source is encoded once for all hypotheses, which share annotations and keys. A hypothesis
 ends at EOS or at its sentence's own limit, so neither padding nor the other sentences of a batch
-change a result. Alignments are not carried through the search: the found hypotheses are run once
-more by teacher forcing, all steps at once.
+change a result, and a sentence that is done leaves the batch. Alignments are not carried through
+the search: the found hypotheses are run once more by teacher forcing, all steps at once. Each kind
+of search is a `Graph` with its loop within, which TensorFlow compiles and onnxruntime runs too;
+what else is asked for, the width of the beam among it, goes in as a number.
 """
 
 from __future__ import annotations
