@@ -27,6 +27,7 @@ import tensorflow as tf
 from rnnzoo.checkpoint import check_movable, swap
 from rnnzoo.errors import ExportError, InputError, MissingDependencyError
 from rnnzoo.layers.portable import portable
+from rnnzoo.onnx_loops import free_loops
 
 FORMATS = ("saved_model", "onnx", "litert")
 _OPSET = 18
@@ -217,6 +218,7 @@ def onnx_model(graph: Graph, network: keras.Model) -> bytes:
                 opset=_OPSET,
                 custom_op_handlers={"CudnnRNNV3": (_onnx_lstm, [])},
             )
+        free_loops(model.graph)
         _name_axes(model.graph.input, graph.inputs)
         _name_axes(model.graph.output, graph.outputs)
         onnx.checker.check_model(model)

@@ -12,15 +12,19 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from rnnzoo.config import check_range, check_types
+from rnnzoo.export import Axes, Graph, tensor_function
 from rnnzoo.layers.int8 import expand_once
 from rnnzoo.layers.mixture_density import mixture_of
+
+if TYPE_CHECKING:
+    from rnnzoo.engine import OnnxEngine
 
 _DRAWS = 4  # of a point: component, pen, and two normal numbers
 # behind the window's end: no stroke goes back over the text after so many, no line has more
@@ -117,6 +121,10 @@ class _Asked(NamedTuple):
     bias: np.float32
     steps: int
 
+    def of(self, rows: np.ndarray) -> _Asked:
+        """Of some lines."""
+        return self._replace(**{name: getattr(self, name)[rows] for name in self._fields[:-2]})
+
 
 class _Loop(NamedTuple):
     """Where the graph is: the number of the point, and of each line the point, whether it is done,
@@ -132,8 +140,14 @@ class _Loop(NamedTuple):
     finished: Any
     state: tuple[Any, ...]
 
+    def of(self, rows: np.ndarray) -> _Loop:
+        """Of some lines."""
+        parts = (part[rows] for part in self[1:-1])
+        return _Loop(self.t, *parts, tuple(part[rows] for part in self.state))
+
 
 _FIXED = len(_Loop._fields) - 1  # parts of the loop besides the state
+_GRAPH = "sampling"
 
 
 def _asked(
@@ -192,6 +206,7 @@ class InkSampler:
 
     def __init__(self, network: keras.Model) -> None:
         self._writer = network.get_layer("writer")
+        self.graphs = {_GRAPH: self._describe()}
         self._graph: Any = None
         self._lock = threading.Lock()
 
@@ -201,6 +216,7 @@ class InkSampler:
         options: SamplingOptions | PredictionOptions,
         primes: Sequence[Prime] | None = None,
         seeds: Sequence[Sequence[int]] | None = None,
+        engine: OnnxEngine | None = None,
     ) -> list[Sampled]:
         """Ink for each text.
 
@@ -212,21 +228,30 @@ class InkSampler:
             Of each line.
         seeds : sequences of int, optional
             What the draws of each line depend on, besides `options.seed`.
+        engine : OnnxEngine, optional
+            Of one that holds `graphs`; TensorFlow by default.
         """
         if not texts:
             return []
         primes = primes or [NO_PRIME] * len(texts)
         seeds = seeds or [()] * len(texts)
         asked = _asked(texts, options, primes, seeds)
-        loop, points, phi = self._go_on(asked, asked.steps, self._begin(asked))
-        counts, finished = loop.counts.numpy(), loop.finished.numpy()
-        found = []
-        for row, (text, prime) in enumerate(zip(texts, primes, strict=True)):
-            lead = len(prime.points)
-            own = slice(lead, lead + counts[row])
-            looked = phi[row, own, : len(prime.characters) + len(text)]
-            found.append(Sampled(points[row, own], looked, bool(finished[row])))
-        return found
+        found: dict[int, Sampled] = {}
+        loop, rows = self._begin(asked), np.arange(len(texts))
+        points = np.zeros((len(rows), asked.steps, 3), np.float32)
+        phi = np.zeros((len(rows), asked.steps, asked.characters.shape[1]), np.float32)
+        while len(rows):
+            begin = int(loop.t)
+            loop, *made = self._go_on(asked, asked.steps, loop, engine, fewest=len(rows) // 2)
+            points[rows, begin : loop.t], phi[rows, begin : loop.t] = made
+            for place in np.flatnonzero(loop.done):
+                row, lead = int(rows[place]), asked.leads[place]
+                own = slice(lead, lead + loop.counts[place])
+                looked = phi[row, own, : asked.lengths[place]]
+                found[row] = Sampled(points[row, own], looked, bool(loop.finished[place]))
+            left = np.flatnonzero(~loop.done)
+            rows, asked, loop = rows[left], asked.of(left), loop.of(left)
+        return [found[row] for row in range(len(texts))]
 
     def stream(
         self,
@@ -235,63 +260,93 @@ class InkSampler:
         prime: Prime = NO_PRIME,
         seed: Sequence[int] = (),
         at_once: int = 16,
+        engine: OnnxEngine | None = None,
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """A point [3] and phi [characters] after the other as they come, `at_once` computed at a
         time; the same as those of a call."""
         asked = _asked([text], options, [prime], [seed])
         loop, lead = self._begin(asked), len(prime.points)
         if lead:
-            loop, *_ = self._go_on(asked, lead, loop)
+            loop, *_ = self._go_on(asked, lead, loop, engine)
         told = 0
-        while not loop.done.numpy().all():
-            loop, points, phi = self._go_on(asked, int(loop.t) + at_once, loop)
+        while not loop.done.all():
+            loop, points, phi = self._go_on(asked, int(loop.t) + at_once, loop, engine)
             new = int(loop.counts[0]) - told
             told += new
             yield from zip(points[0, :new], phi[0, :new, : asked.lengths[0]], strict=True)
 
     def _begin(self, asked: _Asked) -> _Loop:
         batch = len(asked.characters)
-        nothing = tf.zeros([batch], tf.bool)
-        state = tuple(tf.nest.flatten(self._writer.initial_state(batch)))
-        counts, room = tf.zeros([batch], tf.int32), tf.zeros([batch])
-        begin = asked.forced[:, 0]
-        return _Loop(tf.constant(0), begin, nothing, counts, counts, room, nothing, state)
+        nothing, counts = np.zeros(batch, bool), np.zeros(batch, np.int32)
+        room, begin = np.zeros(batch, np.float32), asked.forced[:, 0]
+        state = tuple(part.numpy() for part in tf.nest.flatten(self._writer.initial_state(batch)))
+        return _Loop(np.int32(0), begin, nothing, counts, counts, room, nothing, state)
 
     def _go_on(
-        self, asked: _Asked, until: int, loop: _Loop
+        self, asked: _Asked, until: int, loop: _Loop, engine: OnnxEngine | None, fewest: int = 0
     ) -> tuple[_Loop, np.ndarray, np.ndarray]:
-        """The loop at point `until`, or where all lines are done; points and phi since `loop`."""
-        arguments = (*asked[:-1], np.int32(until), *loop[:-1], *loop.state)
-        points, phi, *after = self._compiled()(*map(tf.convert_to_tensor, arguments))
-        return _Loop._make([*after[:_FIXED], tuple(after[_FIXED:])]), points.numpy(), phi.numpy()
+        """The loop at point `until`, or where only the `fewest` lines are not done; points and phi
+        since `loop`."""
+        graph = self.graphs[_GRAPH]
+        given = (*asked[:-1], np.int32(until), np.int32(fewest), *loop[:-1], *loop.state)
+        tensors = dict(zip(graph.inputs, given, strict=True))
+        if engine is not None:
+            found = engine.run(_GRAPH, tensors)
+        else:
+            out = self._compiled()(*map(tf.convert_to_tensor, given))
+            found = {name: tensor.numpy() for name, tensor in out.items()}
+        points, phi, *after = (found[name] for name in graph.outputs)
+        return _Loop._make([*after[:_FIXED], tuple(after[_FIXED:])]), points, phi
 
     def _compiled(self) -> Any:
         with self._lock:
             if self._graph is None:
-                whole, lines = tf.TensorSpec([], tf.int32), tf.TensorSpec([None], tf.int32)
-                truths = tf.TensorSpec([None], tf.bool)
-                state = tf.nest.flatten(self._writer.initial_state(1))
-                signature = [
-                    tf.TensorSpec([None, None], tf.int32),
-                    lines,
-                    tf.TensorSpec([None, None, 3], tf.float32),
-                    lines,
-                    tf.TensorSpec([None, None, _DRAWS], tf.float32),
-                    lines,
-                    tf.TensorSpec([], tf.float32),
-                    whole,
-                    whole,
-                    tf.TensorSpec([None, 3], tf.float32),
-                    truths,
-                    lines,
-                    lines,
-                    tf.TensorSpec([None], tf.float32),
-                    truths,
-                    *(tf.TensorSpec([None, part.shape[1]], part.dtype) for part in state),
-                ]
-                function = tf.function(self._run, input_signature=signature, autograph=False)
-                self._graph = function.get_concrete_function()
+                self._graph = tensor_function(self.graphs[_GRAPH]).get_concrete_function()
             return self._graph
+
+    def _describe(self) -> Graph:
+        """The graph that samples, from a loop to the loop."""
+        lines, truths = Axes("int32", ("batch",)), Axes("bool", ("batch",))
+        whole = Axes("int32", ())
+        state = {
+            f"state_{n}": Axes(part.dtype.name, ("batch", part.shape[1]))
+            for n, part in enumerate(tf.nest.flatten(self._writer.initial_state(1)))
+        }
+        asked = {
+            "characters": Axes("int32", ("batch", "width")),
+            "lengths": lines,
+            "forced": Axes("float32", ("batch", "lead", 3)),
+            "leads": lines,
+            "draws": Axes("float32", ("batch", "bound", _DRAWS)),
+            "bounds": lines,
+            "bias": Axes("float32", ()),
+            "until": whole,
+            "fewest": whole,
+        }
+        found = {
+            "points": Axes("float32", ("batch", "time", 3)),
+            "phi": Axes("float32", ("batch", "time", "width")),
+        }
+        loop = {
+            "t": whole,
+            "point": Axes("float32", ("batch", 3)),
+            "done": truths,
+            "counts": lines,
+            "behind": lines,
+            "room": Axes("float32", ("batch",)),
+            "finished": truths,
+            **state,
+        }
+
+        def call(tensors: dict[str, Any]) -> dict[str, Any]:
+            with expand_once():
+                points, phi, *after = self._run(
+                    *(tensors[name] for name in asked), *(tensors[name] for name in loop)
+                )
+            names = (f"next_{name}" for name in loop)
+            return {"points": points, "phi": phi, **dict(zip(names, after, strict=True))}
+
+        return Graph(call, asked, found).with_state(loop)
 
     def _run(
         self,
@@ -303,19 +358,22 @@ class InkSampler:
         bounds: Any,
         bias: Any,
         until: Any,
+        fewest: Any,
         *loop: Any,
     ) -> tuple[Any, ...]:
         writes, width = self._writer.config.writes, tf.shape(characters)[1]
         text = self._writer.text(characters) if writes else None
+        kernels = self._writer.kernels()
         last, rows = tf.shape(forced)[1] - 1, tf.range(tf.shape(characters)[0])
         end = tf.one_hot(lengths, width)  # the place behind each text
         within = tf.sequence_mask(lengths, width, tf.float32)
         shape = self._writer.initial_state(1)  # of the state
+        steps = until - loop[0]
 
-        def body(points: Any, phis: Any, *loop: Any) -> tuple[Any, ...]:
+        def body(step: Any, points: Any, phis: Any, *loop: Any) -> tuple[Any, ...]:
             now = _Loop._make([*loop[:_FIXED], loop[_FIXED:]])
             state = tf.nest.pack_sequence_as(shape, now.state)
-            y, phi, after = self._writer.step(now.point, text, state)
+            y, phi, after = self._writer.step(now.point, text, state, kernels)
             new = tf.clip_by_value(now.t - leads, 0, tf.shape(draws)[1] - 1)
             drawn = self._point(y, tf.gather_nd(draws, tf.stack([rows, new], -1)), bias)
             primed = now.t < leads
@@ -336,10 +394,10 @@ class InkSampler:
             room = tf.maximum(now.room - point[:, 0], 0.0)
             full = (counts >= bounds) | (behind >= _LAST_POINTS)
             done = now.done | finished | (goes_on & full)
-            place = now.t - loop_t
             return (
-                points.write(place, point),
-                phis.write(place, phi),
+                step + 1,
+                points.write(step, point),
+                phis.write(step, phi),
                 now.t + 1,
                 point,
                 done,
@@ -350,19 +408,21 @@ class InkSampler:
                 *tf.nest.flatten(after),
             )
 
-        loop_t = loop[0]
-        with expand_once():
-            points, phis, *found = tf.while_loop(
-                lambda points, phis, t, point, done, *_: (t < until) & ~tf.reduce_all(done),
-                body,
-                (
-                    tf.TensorArray(tf.float32, until - loop_t, element_shape=[None, 3]),
-                    tf.TensorArray(tf.float32, until - loop_t, element_shape=[None, None]),
-                    *loop,
-                ),
-            )
-        steps = found[0] - loop_t
-        sampled = (tf.transpose(x.stack()[:steps], [1, 0, 2]) for x in (points, phis))
+        def goes_on(step: Any, points: Any, phis: Any, *loop: Any) -> Any:
+            left = tf.reduce_sum(tf.cast(~loop[_Loop._fields.index("done")], tf.int32))
+            return (step < steps) & (left > fewest)
+
+        made, points, phis, *found = tf.while_loop(
+            goes_on,
+            body,
+            (
+                0,
+                tf.TensorArray(tf.float32, steps, element_shape=[None, 3]),
+                tf.TensorArray(tf.float32, steps, element_shape=[None, None]),
+                *loop,
+            ),
+        )
+        sampled = (tf.transpose(x.stack()[:made], [1, 0, 2]) for x in (points, phis))
         return (*sampled, *found)
 
     def _point(self, y: Any, draws: Any, bias: Any) -> Any:

@@ -166,12 +166,18 @@ class Writer(keras.layers.Layer):
             others.append(tuple(after))
         return self._output(layers, training), phi, WriterState(first, tuple(others))
 
-    def step(self, point: Any, text: Any, state: WriterState) -> tuple[Any, Any, WriterState]:
+    def kernels(self) -> Any:
+        """What `step` takes, made once for many steps; None for a network without text."""
+        return self.first.kernels() if self.config.writes else None
+
+    def step(
+        self, point: Any, text: Any, state: WriterState, kernels: Any = None
+    ) -> tuple[Any, Any, WriterState]:
         """One point [batch, 3] on, for one-hot text: y hat [batch, 1 + 6 M], phi [batch, width] or
         None, state."""
         x, phi = self.scaled(point), None
         if self.config.writes:
-            first, phi = self.first.step(x, text, state.first)
+            first, phi = self.first.step(x, text, state.first, kernels)
             h, seen = first.h, [x, first.w]
         else:
             h, first = self.first.cell(x, list(state.first))

@@ -148,7 +148,7 @@ class InkPredictor(PenTask):
             for begin in range(0, len(primes), batch_size):
                 some = primes[begin : begin + batch_size]
                 seeds = [(number,) if whole else (0,) for number in range(begin, begin + len(some))]
-                lines = self.sample([()] * len(some), chosen, some, seeds)
+                lines = self.sample([()] * len(some), chosen, some, seeds, self.onnx_engine())
                 for prime, line in zip(some, lines, strict=True):
                     points = np.concatenate([prime.points, line.points])
                     nothing = np.zeros((len(points), 0), np.float32)

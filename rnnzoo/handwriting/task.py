@@ -64,6 +64,10 @@ class PenTask(Task):
     def graphs(self) -> dict[str, Graph]:
         return graphs_of(self.network)
 
+    def prediction_graphs(self) -> dict[str, Graph]:
+        """With the sampling besides."""
+        return {**self.graphs(), **self.sample.graphs}
+
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """y hat [batch, time, 1 + 6 M] of `points` and `characters`."""
         return self.network(inputs, training=training)["y"]
@@ -323,6 +327,7 @@ class HandwritingWriter(PenTask):
                     chosen,
                     [prime] * len(rows),
                     [_seed(*lines[n]) for n in rows],
+                    self.onnx_engine(),
                 )
                 for n, one in zip(rows, found, strict=True):
                     written[n] = _line(lines[n][1], one, prime)
@@ -371,7 +376,9 @@ class HandwritingWriter(PenTask):
                 "open one for each, or let lines be longer (line_characters=)"
             )
         numbers = [*space, *self.preprocessor.numbers(line)]
-        sampled = self.sample.stream(numbers, chosen, prime, _seed(0, line))
+        sampled = self.sample.stream(
+            numbers, chosen, prime, _seed(0, line), engine=self.onnx_engine()
+        )
         return (point for point, _ in _own_ink(sampled, prime)) if line else iter(())
 
     def _lines(self, text: str, width: int | None, skip_unknown: bool) -> list[str]:

@@ -313,7 +313,9 @@ class WindowLSTM(keras.layers.Layer):
             tf.zeros([batch, self.num_windows]),
         )
 
-    def _products(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def kernels(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """What each step multiplies by: the kernel of h and w, and the window's, with its bias. To
+        be made once for a loop of `step`, as the first is joined of two."""
         dtype = self.compute_dtype
         recurrent = [
             tf.cast(tf.convert_to_tensor(weight), dtype)
@@ -341,14 +343,17 @@ class WindowLSTM(keras.layers.Layer):
             state = self.initial_state(tf.shape(x)[0], text.shape[-1])
         z = tf.transpose(self._project(x), [1, 0, 2])
         h, w, phi, last = window_recurrence(
-            z, WindowState(*state), text, *self._products(), training=bool(training)
+            z, WindowState(*state), text, *self.kernels(), training=bool(training)
         )
         return (*(tf.transpose(out, [1, 0, 2]) for out in (h, w, phi)), last)
 
-    def step(self, x: Any, text: Any, state: WindowState) -> tuple[WindowState, Any]:
+    def step(
+        self, x: Any, text: Any, state: WindowState, kernels: Any = None
+    ) -> tuple[WindowState, Any]:
         """One step for x [batch, features]: the state after it and phi [batch, width]."""
         text = tf.cast(text, self.compute_dtype)
-        return window_step(self._project(x), WindowState(*state), text, *self._products())
+        kernels = kernels or self.kernels()
+        return window_step(self._project(x), WindowState(*state), text, *kernels)
 
     def compute_output_spec(
         self, x: Any, text: Any, state: Any = None, training: bool = False

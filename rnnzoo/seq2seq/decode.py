@@ -1,26 +1,32 @@
-"""Decoding inside one compiled graph: greedy, beam search, sampling.
+"""Decoding inside one graph: greedy, beam search, sampling.
 
 The source is encoded once for all hypotheses, which share annotations and keys. A hypothesis
 ends at EOS or at its sentence's own limit, so neither padding nor the other sentences of a batch
-change a result. Alignments are not carried through the search: the found hypotheses are run once
-more by teacher forcing, all steps at once.
+change a result, and a sentence that is done leaves the batch. Alignments are not carried through
+the search: the found hypotheses are run once more by teacher forcing, all steps at once. Each kind
+of search is a `Graph` with its loop within, which TensorFlow compiles and onnxruntime runs too;
+what else is asked for, the width of the beam among it, goes in as a number.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import threading
-from typing import Any, NamedTuple, Self
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from rnnzoo.config import check_range, check_types
+from rnnzoo.export import Axes, Graph, tensor_function
 from rnnzoo.layers.int8 import expand_once
 
+if TYPE_CHECKING:
+    from rnnzoo.engine import OnnxEngine
+
 _NEVER = -1e9
-_MAX_COMPILED = 16
 Tensors = dict[str, Any]
 
 
@@ -91,38 +97,6 @@ class DecodingOptions:
             )
 
 
-class _Form(NamedTuple):
-    """What the graph of a search is made for."""
-
-    samples: bool
-    beam: int
-    keep: int
-    covers: bool
-
-    @classmethod
-    def of(cls, options: DecodingOptions) -> Self:
-        samples = options.temperature > 0
-        return cls(
-            samples,
-            1 if samples else options.beam_size,
-            options.num_hypotheses,
-            options.coverage_penalty > 0,
-        )
-
-
-class _Numbers(NamedTuple):
-    """What goes into the graph as numbers."""
-
-    temperature: Any
-    top_p: Any
-    length_penalty: Any
-    coverage_penalty: Any
-
-    @classmethod
-    def of(cls, options: DecodingOptions) -> np.ndarray:
-        return np.array([getattr(options, name) for name in cls._fields], np.float32)
-
-
 class SequenceGenerator:
     """Searches the target sequences of one network; compiled once for each form of search.
 
@@ -155,11 +129,16 @@ class SequenceGenerator:
         self._encoder = network.get_layer("encoder")
         self._decoder = network.get_layer("decoder")
         self._pad_id = self._decoder.config.pad_id
-        self._compiled: dict[_Form, Any] = {}
+        self._vocab = self._target_embedding.input_dim
+        self.graphs = self._describe()
+        self._compiled: dict[str, Any] = {}
         self._lock = threading.Lock()
 
-    def __call__(self, source: np.ndarray, options: DecodingOptions) -> dict[str, np.ndarray]:
-        """Hypotheses of source tokens [batch, source], best first.
+    def __call__(
+        self, source: np.ndarray, options: DecodingOptions, engine: OnnxEngine | None = None
+    ) -> dict[str, np.ndarray]:
+        """Hypotheses of source tokens [batch, source], best first; computed by an engine that holds
+        `graphs`, or else by TensorFlow.
 
         Returns
         -------
@@ -170,21 +149,34 @@ class SequenceGenerator:
             alignment : [batch, num_hypotheses, target, source], float32.
         """
         limits = self._limits(source, options)
-        arguments = [source.astype(np.int32), limits, _Numbers.of(options)]
+        tensors = {"source_tokens": source, "limits": limits, **dataclasses.asdict(options)}
         if options.temperature > 0:
-            arguments.append(self._draws(source, limits, options))
-        found = self._search_for(options)(*map(tf.convert_to_tensor, arguments))
+            tensors["draws"] = self._draws(source, limits, options)
+        name = self._graph_of(options)
+        if engine is not None:
+            return engine.run(name, tensors)
+        inputs = self.graphs[name].inputs
+        given = (np.asarray(tensors[name], axes.dtype) for name, axes in inputs.items())
+        found = self._search_for(options)(*map(tf.convert_to_tensor, given))
         return {name: tensor.numpy() for name, tensor in found.items()}
 
+    def _graph_of(self, options: DecodingOptions) -> str:
+        """The name of the graph that searches so."""
+        if options.temperature > 0:
+            return "sampling"
+        if options.beam_size == 1:
+            return "greedy_search"
+        covers = options.coverage_penalty > 0 and self._decoder.attention is not None
+        return "coverage_search" if covers else "beam_search"
+
     def _search_for(self, options: DecodingOptions) -> Any:
-        """The compiled search of a form; all other options are inputs of its graph."""
-        form = _Form.of(options)
+        """The compiled graph of a search; all other options are its inputs."""
+        name = self._graph_of(options)
         with self._lock:  # one trace, however many threads ask
-            if form not in self._compiled:
-                if len(self._compiled) >= _MAX_COMPILED:
-                    self._compiled.pop(next(iter(self._compiled)))
-                self._compiled[form] = self._compile(form)
-            return self._compiled[form]
+            if name not in self._compiled:
+                function = tensor_function(self.graphs[name])
+                self._compiled[name] = function.get_concrete_function()
+            return self._compiled[name]
 
     def _limits(self, source: np.ndarray, options: DecodingOptions) -> np.ndarray:
         lengths = (source != self._pad_id).sum(1)
@@ -202,26 +194,39 @@ class SequenceGenerator:
             row[:, :limit] = rng.random((limit, options.num_hypotheses), np.float32).T
         return draws
 
-    def _compile(self, form: _Form) -> Any:
-        signature = [
-            tf.TensorSpec([None, None], tf.int32),
-            tf.TensorSpec([None], tf.int32),
-            tf.TensorSpec([len(_Numbers._fields)], tf.float32),
-        ]
-        if form.samples:
-            signature.append(tf.TensorSpec([None, form.keep, None], tf.float32))
+    def _describe(self) -> dict[str, Graph]:
+        """A graph for each kind of search."""
 
-        def run(source: Any, limits: Any, numbers: Any, draws: Any = None) -> Tensors:
-            with expand_once():
-                start, values = self._encode(source), _Numbers(*tf.unstack(numbers))
-                if form.samples or form.beam == 1:
-                    found = self._sample(start, limits, draws, form, values)
-                else:
-                    found = self._beam_search(start, limits, form, values)
-                return {**found, "alignment": self._align(start, found["tokens"])}
+        def graph(search: Callable[[Tensors, Tensors], Tensors], **besides: Axes) -> Graph:
+            def call(tensors: Tensors) -> Tensors:
+                with expand_once():
+                    start = self._encode(tensors["source_tokens"])
+                    found = search(start, tensors)
+                    return {**found, "alignment": self._align(start, found["tokens"])}
 
-        function = tf.function(run, input_signature=signature, autograph=False)
-        return function.get_concrete_function()
+            return Graph(call, {**inputs, **besides}, outputs)
+
+        count, number = Axes("int32", ()), Axes("float32", ())
+        inputs = {
+            "source_tokens": Axes("int32", ("batch", "source")),
+            "limits": Axes("int32", ("batch",)),
+            "length_penalty": number,
+        }
+        each = ("batch", "hypotheses")
+        outputs = {
+            "tokens": Axes("int32", (*each, "target")),
+            "log_probs": Axes("float32", each),
+            "scores": Axes("float32", each),
+            "alignment": Axes("float32", (*each, "target", "source")),
+        }
+        draws = Axes("float32", (*each, "steps"))
+        sizes = {"beam_size": count, "num_hypotheses": count}
+        return {
+            "greedy_search": graph(self._sample),
+            "sampling": graph(self._sample, draws=draws, temperature=number, top_p=number),
+            "beam_search": graph(self._beam_search, **sizes),
+            "coverage_search": graph(self._beam_search, **sizes, coverage_penalty=number),
+        }
 
     # --- the network, step by step ---------------------------------------------------------
 
@@ -235,34 +240,27 @@ class SequenceGenerator:
             "state": self._decoder.initial_state(states),
         }
 
-    def _step(self, tokens: Any, state: list[Any], start: Tensors) -> tuple[Any, Any, list[Any]]:
-        """Logits [batch, hypotheses, vocab] in float32, alignment, next state."""
+    def _seen(self, start: Tensors) -> Tensors:
+        """What every step looks at, a row for each sentence."""
+        seen = {name: start[name] for name in ("annotations", "keys", "mask")}
+        if self._decoder.attention is None:  # only the shape is looked at
+            seen["annotations"] = seen["annotations"][:, :, :1]
+        return seen
+
+    def _step(self, tokens: Any, state: list[Any], seen: Tensors) -> tuple[Any, Any, list[Any]]:
+        """Logits [batch * hypotheses, vocab] in float32, alignment, next state."""
         readout, alignment, state = self._decoder.step(
-            self._target_embedding(tokens),
-            state,
-            start["annotations"],
-            start["keys"],
-            start["mask"],
+            self._target_embedding(tokens), state, seen["annotations"], seen["keys"], seen["mask"]
         )
-        logits = tf.cast(self._target_embedding(readout, reverse=True), tf.float32)
-        return self._without_pad(logits), alignment, state
-
-    def _without_pad(self, logits: Any) -> Any:
-        """Logits that can choose neither padding nor BOS."""
-        vocab = logits.shape[-1]
-        banned = tf.one_hot([self._pad_id, self.bos_id], vocab, on_value=_NEVER)
-        return logits + tf.reduce_sum(banned, 0)
-
-    def _only_eos(self, scores: Any, step: Any, limits: Any) -> Any:
-        """Scores in which a hypothesis at its last allowed step can only end."""
-        vocab = scores.shape[-1]
-        others = tf.one_hot(self.eos_id, vocab, on_value=0.0, off_value=_NEVER)
-        at_limit = tf.cast(step + 1 >= limits, tf.float32)
-        return scores + at_limit[:, None, None] * others
+        flat = tf.reshape(readout, [-1, readout.shape[-1]])  # one product for the whole batch
+        logits = tf.cast(self._target_embedding(flat, reverse=True), tf.float32)
+        banned = np.zeros(self._vocab, np.float32)
+        banned[[self._pad_id, self.bos_id]] = _NEVER
+        return tf.nn.bias_add(logits, banned), alignment, state
 
     def _align(self, start: Tensors, tokens: Any) -> Any:
         """Alignments of hypotheses [batch, hypotheses, target] by teacher forcing."""
-        hypotheses = tokens.shape[1]
+        hypotheses = tf.shape(tokens)[1]
         flat = tf.reshape(tokens, [-1, tf.shape(tokens)[2]])
         begin = tf.fill([tf.shape(flat)[0], 1], self.bos_id)
         shifted = tf.concat([begin, flat[:, :-1]], 1)
@@ -280,155 +278,201 @@ class SequenceGenerator:
 
     # --- greedy search and sampling --------------------------------------------------------
 
-    def _sample(
-        self, start: Tensors, limits: Any, draws: Any, form: _Form, numbers: _Numbers
-    ) -> Tensors:
+    def _sample(self, start: Tensors, asked: Tensors) -> Tensors:
         """One path for each hypothesis: the likeliest piece, or one drawn by inverse CDF."""
-        count = form.keep if form.samples else 1
+        draws, limits = asked.get("draws"), asked["limits"]
+        count = 1 if draws is None else tf.shape(draws)[1]
         batch, longest = tf.shape(limits)[0], tf.reduce_max(limits)
+        others = np.full(self._vocab, _NEVER, np.float32)
+        others[self.eos_id] = 0.0
 
-        def choose(log_probs: Any, step: Any) -> Any:
+        def choose(log_probs: Any, step: Any, rows: Any, at_limit: Any) -> Any:
             if draws is None:
-                return tf.argmax(log_probs, -1, output_type=tf.int32)
-            probs = tf.nn.softmax(log_probs / numbers.temperature)
+                chosen = tf.argmax(log_probs, -1, output_type=tf.int32)
+                return tf.where(at_limit[:, None], self.eos_id, chosen)
+            log_probs += tf.cast(at_limit, tf.float32)[:, None, None] * others
+            probs = tf.nn.softmax(log_probs / asked["temperature"])
             ordered, ids = tf.math.top_k(probs, probs.shape[-1])
             before = tf.cumsum(ordered, axis=-1, exclusive=True)
-            kept = tf.where(before < numbers.top_p, ordered, 0.0)
+            kept = tf.where(before < asked["top_p"], ordered, 0.0)
             reached = tf.cumsum(kept, axis=-1)
-            mark = draws[:, :, step, None] * reached[..., -1:]
+            mark = tf.gather(draws[:, :, step], rows)[..., None] * reached[..., -1:]
             place = tf.reduce_sum(tf.cast(reached <= mark, tf.int32), -1)
             last = tf.reduce_sum(tf.cast(kept > 0, tf.int32), -1) - 1
             return tf.gather(ids, tf.minimum(place, last), batch_dims=2)
 
         def body(
-            step: Any, last: Any, state: Any, total: Any, done: Any, written: Any
+            step: Any,
+            rows: Any,
+            last: Any,
+            done: Any,
+            state: Any,
+            seen: Any,
+            total: Any,
+            tokens: Any,
         ) -> tuple[Any, ...]:
-            logits, _, state = self._step(last, state, start)
-            log_probs = tf.nn.log_softmax(logits)
-            chosen = choose(self._only_eos(log_probs, step, limits), step)
+            logits, _, state = self._step(last, state, seen)
+            log_probs = tf.reshape(tf.nn.log_softmax(logits), [-1, count, self._vocab])
+            chosen = choose(log_probs, step, rows, step + 1 >= tf.gather(limits, rows))
             gained = tf.gather(log_probs, chosen, batch_dims=2)
-            total += tf.where(done, 0.0, gained)
+            gained = tf.gather(total, rows) + tf.where(done, 0.0, gained)
+            total = tf.tensor_scatter_nd_update(total, rows[:, None], gained)
             chosen = tf.where(done, self._pad_id, chosen)
-            written = written.write(step, chosen)
+            column = tf.fill([batch, count], self._pad_id)
+            column = tf.tensor_scatter_nd_update(column, rows[:, None], chosen)
+            tokens = tf.concat([tokens, column[:, :, None]], 2)
             done = tf.logical_or(done, chosen == self.eos_id)
-            return step + 1, chosen, state, total, done, written
+            left = _indices(tf.logical_not(tf.reduce_all(done, 1)))
+            rows, chosen, done, state, seen = tf.nest.map_structure(
+                lambda part: tf.gather(part, left), (rows, chosen, done, state, seen)
+            )
+            return step + 1, rows, chosen, done, state, seen, total, tokens
 
-        state = [tf.repeat(part[:, None], count, axis=1) for part in start["state"]]
-        steps, _, _, total, _, written = tf.while_loop(
-            lambda step, last, state, total, done, written: tf.logical_and(
-                step < longest, tf.logical_not(tf.reduce_all(done))
-            ),
-            body,
-            (
-                0,
-                tf.fill([batch, count], self.bos_id),
-                state,
-                tf.zeros([batch, count]),
-                tf.zeros([batch, count], tf.bool),
-                tf.TensorArray(tf.int32, longest, element_shape=[None, count]),
-            ),
+        begin = (
+            0,
+            tf.range(batch),
+            tf.fill([batch, count], self.bos_id),
+            tf.zeros([batch, count], tf.bool),
+            [tf.repeat(part[:, None], count, axis=1) for part in start["state"]],
+            self._seen(start),
+            tf.zeros([batch, count]),
+            tf.zeros([batch, count, 0], tf.int32),
         )
-        tokens = tf.transpose(written.stack()[:steps], [1, 2, 0])
+        *_, total, tokens = tf.while_loop(
+            lambda step, rows, *_: tf.logical_and(step < longest, tf.size(rows) > 0),
+            body,
+            begin,
+            shape_invariants=_open(begin),
+        )
         lengths = tf.reduce_sum(tf.cast(tokens != self._pad_id, tf.float32), -1)
-        scores = total / self._length_penalty(lengths, numbers)
-        order = tf.argsort(scores, direction="DESCENDING", stable=True)
+        scores = total / _length_penalty(lengths, asked)
+        _, order = tf.math.top_k(scores, tf.shape(scores)[1])
         ranked = [tf.gather(part, order, batch_dims=1) for part in (tokens, total, scores)]
         return dict(zip(("tokens", "log_probs", "scores"), ranked, strict=True))
 
-    @staticmethod
-    def _length_penalty(length: Any, numbers: _Numbers) -> Any:
-        return ((5.0 + tf.cast(length, tf.float32)) / 6.0) ** numbers.length_penalty
-
     # --- beam search -----------------------------------------------------------------------
 
-    def _beam_search(self, start: Tensors, limits: Any, form: _Form, numbers: _Numbers) -> Tensors:
+    def _beam_search(self, start: Tensors, asked: Tensors) -> Tensors:
         """GNMT's beam search (Wu et al. 2016, section 7).
 
         Alive and finished hypotheses are kept apart: `beam_size` and `num_hypotheses` of them. A
-        sentence is done when no alive one, however it goes on, can beat the worst finished one.
+        sentence is done when no alive one, however it goes on, can beat the worst finished one; the
+        steps that follow are made without it.
         """
-        beam, keep = form.beam, form.keep
+        limits, beam, keep = asked["limits"], asked["beam_size"], asked["num_hypotheses"]
         batch, longest = tf.shape(limits)[0], tf.reduce_max(limits)
-        vocab = self._target_embedding.input_dim
-        best_penalty = self._length_penalty(limits, numbers)[:, None]
+        covers = "coverage_penalty" in asked
+        # of each hypothesis: one of them may be EOS
+        width = tf.minimum(beam + 1, self._vocab)
 
-        def penalised(total: Any, length: Any, coverage: Any) -> Any:
-            score = total / self._length_penalty(length, numbers)
-            if form.covers and self._decoder.attention is not None:
+        def penalised(total: Any, length: Any, coverage: Any, mask: Any) -> Any:
+            score = total / _length_penalty(length, asked)
+            if covers:
                 covered = tf.math.log(tf.clip_by_value(coverage, 1e-9, 1.0))
-                covered = tf.where(start["mask"][:, None, :], covered, 0.0)
-                score += numbers.coverage_penalty * tf.reduce_sum(covered, -1)
+                covered = tf.where(mask[:, None, :], covered, 0.0)
+                score += asked["coverage_penalty"] * tf.reduce_sum(covered, -1)
             return score
 
-        def body(step: Any, alive: Any, state: Any, finished: Any) -> tuple[Any, ...]:
-            last = alive["tokens"][:, :, -1]
-            logits, alignment, state = self._step(last, state, start)
-            log_probs = self._only_eos(tf.nn.log_softmax(logits), step, limits)
-            coverage = alive["coverage"] + alignment
-            totals = alive["log_probs"][:, :, None] + log_probs
+        def body(
+            step: Any, rows: Any, alive: Any, state: Any, seen: Any, finished: Any
+        ) -> tuple[Any, ...]:
+            history, count = alive["tokens"], tf.size(rows)
+            logits, alignment, state = self._step(history[:, :, -1], state, seen)
+            log_probs = tf.nn.log_softmax(logits)
+            coverage = alive["coverage"] + alignment if covers else None
+            at_limit = step + 1 >= alive["limits"]
 
-            ended = totals[:, :, self.eos_id]
-            score = penalised(ended, step + 1, coverage)
-            score = tf.where(ended > _NEVER / 2, score, _NEVER)
-            eos = tf.fill([batch, beam, 1], self.eos_id)
+            ended = alive["log_probs"] + tf.reshape(log_probs[:, self.eos_id], [-1, beam])
+            score = penalised(ended, step + 1, coverage, seen["mask"])
             candidates = {
-                "tokens": tf.concat([alive["tokens"], eos], 2),
+                "tokens": tf.concat([history, tf.fill([count, beam, 1], self.eos_id)], 2),
                 "log_probs": ended,
-                "scores": score,
+                "scores": tf.where(ended > _NEVER / 2, score, _NEVER),
             }
             pad = tf.fill([batch, keep, 1], self._pad_id)
-            padded = {**finished, "tokens": tf.concat([finished["tokens"], pad], 2)}
-            merged = {n: tf.concat([padded[n], candidates[n]], 1) for n in candidates}
-            scores, order = tf.math.top_k(merged["scores"], keep)
-            finished = {n: tf.gather(merged[n], order, batch_dims=1) for n in merged}
-            finished["scores"] = scores
-
-            going = totals + tf.one_hot(self.eos_id, vocab, on_value=_NEVER)
-            log_probs, flat = tf.math.top_k(tf.reshape(going, [batch, beam * vocab]), beam)
-            parent, token = flat // vocab, flat % vocab
-            history = tf.gather(alive["tokens"], parent, batch_dims=1)
-            alive = {
-                "tokens": tf.concat([history, token[:, :, None]], 2),
-                "log_probs": tf.maximum(log_probs, _NEVER),
-                "coverage": tf.gather(coverage, parent, batch_dims=1),
+            finished = {**finished, "tokens": tf.concat([finished["tokens"], pad], 2)}
+            merged = {
+                name: tf.concat([tf.gather(finished[name], rows), candidates[name]], 1)
+                for name in candidates
             }
-            state = [tf.gather(part, parent, batch_dims=1) for part in state]
-            return step + 1, alive, state, finished
+            scores, order = tf.math.top_k(merged["scores"], keep)
+            best = {name: tf.gather(merged[name], order, batch_dims=1) for name in merged}
+            finished = {
+                name: tf.tensor_scatter_nd_update(finished[name], rows[:, None], best[name])
+                for name in best
+            }
 
-        def goes_on(step: Any, alive: Any, state: Any, finished: Any) -> Any:
-            reachable = alive["log_probs"] / best_penalty
-            beaten = tf.reduce_max(reachable, 1) <= tf.reduce_min(finished["scores"], 1)
-            over = tf.logical_or(beaten, step >= limits)
-            return tf.logical_and(step < longest, tf.logical_not(tf.reduce_all(over)))
+            gained, ids = tf.math.top_k(log_probs, width)
+            totals = tf.reshape(alive["log_probs"], [-1, 1]) + gained
+            ids, totals = (tf.reshape(part, [-1, beam * width]) for part in (ids, totals))
+            stuck = tf.logical_or(ids == self.eos_id, at_limit[:, None])
+            going, place = tf.math.top_k(totals + tf.where(stuck, _NEVER, 0.0), beam)
+            going = tf.maximum(going, _NEVER)
+            parent, token = place // width, tf.gather(ids, place, batch_dims=1)
+
+            beaten = tf.reduce_max(going / alive["best_penalty"], 1) <= scores[:, -1]
+            left = _indices(tf.logical_not(tf.logical_or(beaten, at_limit)))
+            parent = tf.gather(parent + beam * tf.range(count)[:, None], left)
+
+            def of_parents(part: Any) -> Any:
+                """The rows that are left, each hypothesis that of its parent."""
+                size = part.shape[-1] or tf.shape(part)[-1]
+                chosen = tf.gather(tf.reshape(part, [-1, size]), tf.reshape(parent, [-1]))
+                return tf.reshape(chosen, [-1, beam, size])
+
+            token = tf.gather(token, left)[:, :, None]
+            after = {
+                "tokens": tf.concat([of_parents(history), token], 2),
+                "log_probs": tf.gather(going, left),
+                "limits": tf.gather(alive["limits"], left),
+                "best_penalty": tf.gather(alive["best_penalty"], left),
+            }
+            if covers:
+                after["coverage"] = of_parents(coverage)
+            state = [of_parents(part) for part in state]
+            seen = {name: tf.gather(part, left) for name, part in seen.items()}
+            return step + 1, tf.gather(rows, left), after, state, seen, finished
 
         first = tf.one_hot(0, beam, on_value=0.0, off_value=_NEVER)
         alive = {
             "tokens": tf.fill([batch, beam, 1], self.bos_id),
             "log_probs": tf.repeat(first[None], batch, axis=0),
-            "coverage": tf.zeros([batch, beam, tf.shape(start["mask"])[1]]),
+            "limits": limits,
+            "best_penalty": _length_penalty(limits, asked)[:, None],
         }
+        if covers:
+            alive["coverage"] = tf.zeros([batch, beam, tf.shape(start["mask"])[1]])
         finished = {
             "tokens": tf.fill([batch, keep, 1], self.bos_id),
             "log_probs": tf.fill([batch, keep], _NEVER),
             "scores": tf.fill([batch, keep], _NEVER),
         }
         state = [tf.repeat(part[:, None], beam, axis=1) for part in start["state"]]
-        widths = [None, None]
-        invariants = (
-            tf.TensorShape([]),
-            {
-                "tokens": tf.TensorShape([None, beam, None]),
-                "log_probs": tf.TensorShape([None, beam]),
-                "coverage": tf.TensorShape([None, beam, None]),
-            },
-            [tf.TensorShape([*widths, part.shape[-1]]) for part in state],
-            {
-                "tokens": tf.TensorShape([None, keep, None]),
-                "log_probs": tf.TensorShape([None, keep]),
-                "scores": tf.TensorShape([None, keep]),
-            },
-        )
-        _, _, _, finished = tf.while_loop(
-            goes_on, body, (0, alive, state, finished), shape_invariants=invariants
+        begin = (0, tf.range(batch), alive, state, self._seen(start), finished)
+        *_, finished = tf.while_loop(
+            lambda step, rows, *_: tf.logical_and(step < longest, tf.size(rows) > 0),
+            body,
+            begin,
+            shape_invariants=_open(begin),
         )
         return {**finished, "tokens": finished["tokens"][:, :, 1:]}
+
+
+def _length_penalty(length: Any, asked: Tensors) -> Any:
+    return ((5.0 + tf.cast(length, tf.float32)) / 6.0) ** asked["length_penalty"]
+
+
+def _indices(chosen: Any) -> Any:
+    """Numbers of the rows that are chosen, of [rows], bool."""
+    return tf.cast(tf.where(chosen)[:, 0], tf.int32)
+
+
+def _open(begin: Any) -> Any:
+    """Shapes of a loop's tensors that leave all sizes open but that of the features."""
+
+    def shape(part: Any) -> Any:
+        rank = len(part.shape) if hasattr(part, "shape") else 0
+        features = part.shape[-1] if rank == 3 and part.dtype.is_floating else None
+        return tf.TensorShape([None] * (rank - 1) + [features] * (rank > 0))
+
+    return tf.nest.map_structure(shape, begin)

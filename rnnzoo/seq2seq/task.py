@@ -131,6 +131,10 @@ class Seq2SeqTranslator(Task):
     def graphs(self) -> dict[str, Graph]:
         return graphs_of(self.network)
 
+    def prediction_graphs(self) -> dict[str, Graph]:
+        """With the searches besides."""
+        return {**self.graphs(), **self.generate.graphs}
+
     # --- training --------------------------------------------------------------------------
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
@@ -218,7 +222,7 @@ class Seq2SeqTranslator(Task):
         with tqdm.tqdm(total=len(order), unit="segment", disable=hidden, leave=False) as bar:
             for batch in batches:
                 inputs = [encoded[segment] for segment in batch]
-                out = self.generate(self.preprocessor.source(inputs), options)
+                out = self.generate(self.preprocessor.source(inputs), options, self.onnx_engine())
                 found.update(zip(batch, self._read(inputs, out), strict=True))
                 bar.update(len(batch))
         return found
