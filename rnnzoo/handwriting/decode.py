@@ -143,7 +143,7 @@ class _Loop(NamedTuple):
     def of(self, rows: np.ndarray) -> _Loop:
         """Of some lines."""
         parts = (part[rows] for part in self[1:-1])
-        return _Loop(self.t, *parts, tuple(part[rows] for part in self.state))
+        return _Loop._make([self.t, *parts, tuple(part[rows] for part in self.state)])
 
 
 _FIXED = len(_Loop._fields) - 1  # parts of the loop besides the state
