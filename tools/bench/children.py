@@ -72,13 +72,13 @@ def processes(m: Measurement, threads: int, folder: Path, rows: set[str]) -> Ite
         yield Row(entry, "memory", case, figures, "MB", left_out=left_out, note=note)
     if "cold" in rows:
         bare = {f"import {name}": _of(found[name], "import") for name in _BARE if name in found}
-        for part in ("import", "load", "first"):
-            figures = {name: _of(runs, part) for name, runs in engines.items()}
-            if part == "import":
+        cases = {"import": ("import",), "load": ("load",), "first prediction": ("first",)}
+        for case, parts in {**cases, "all three": ("import", "load", "first")}.items():
+            figures = {name: _of(runs, *parts) for name, runs in engines.items()}
+            if len(parts) > 1:
                 figures |= bare
-            case = {"import": "import", "load": "load", "first": "first prediction"}[part]
             yield Row(entry, "cold", case, figures, left_out=left_out, note=note)
 
 
-def _of(runs: list[dict[str, float]], part: str) -> dict[str, float]:
-    return summary([run[part] for run in runs])
+def _of(runs: list[dict[str, float]], *parts: str) -> dict[str, float]:
+    return summary([sum(run[part] for part in parts) for run in runs])

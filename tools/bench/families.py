@@ -129,7 +129,7 @@ class Family:
 class Proteins(Family):
     """DeepLoc."""
 
-    unit = "proteins"
+    unit, tolerance = "proteins", 1e-4
     growing = (128, 256, 512, 1000)
     train_rows = 64
     without_dropout: ClassVar[dict[str, Any]] = {"dropout": 0.0, "input_dropout": 0.0}

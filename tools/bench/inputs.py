@@ -100,7 +100,7 @@ def inks(count: int) -> list[tuple[list[np.ndarray], str]]:
 
 
 def texts(count: int) -> list[str]:
-    """Lines to write, of two to six words."""
+    """Lines to write, of two to five words."""
     words = ["the", "quick", "brown", "fox", "jumps", "over", "lazy", "dogs", "and", "runs home"]
     rng = np.random.default_rng(1)
-    return [" ".join(rng.choice(words, rng.integers(2, 7))) for _ in range(count)]
+    return [" ".join(rng.choice(words, rng.integers(2, 6))) for _ in range(count)]

@@ -40,7 +40,7 @@ def interleaved(
     (['a', 'b'], True)
     """
     names, found = list(calls), {name: [] for name in calls}
-    took = {name: _timed(call, warm=True) for name, call in calls.items()}
+    took = {name: _timed(call) for name, call in calls.items()}
     for number in range(rounds):
         start = number % max(1, len(names))
         for name in names[start:] + names[:start]:
@@ -52,9 +52,7 @@ def interleaved(
     return found
 
 
-def _timed(call: Callable[[], Any], warm: bool = False) -> float:
-    if warm:
-        call()
+def _timed(call: Callable[[], Any]) -> float:
     begun = time.perf_counter()
     call()
     return time.perf_counter() - begun

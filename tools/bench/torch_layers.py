@@ -142,13 +142,14 @@ class AdditiveAttention(nn.Module):
 class SequenceBatchNorm(nn.Module):
     """Sequence-wise batch normalisation over the real frames of [batch, frames, ..., features]."""
 
-    def __init__(self, weights: Arrays, path: str, epsilon: float = 1e-3) -> None:
+    momentum, epsilon = 0.98, 1e-3
+
+    def __init__(self, weights: Arrays, path: str) -> None:
         super().__init__()
         own = below(weights, path)
         self.gamma, self.beta = (nn.Parameter(tensor(own[name])) for name in ("gamma", "beta"))
         self.register_buffer("mean", tensor(own["moving_mean"]))
         self.register_buffer("variance", tensor(own["moving_variance"]))
-        self.epsilon = epsilon
 
     def forward(self, x: Tensor, real: Tensor) -> Tensor:
         mean, variance = self.mean, self.variance
@@ -158,6 +159,9 @@ class SequenceBatchNorm(nn.Module):
             count = weight.expand(*x.shape[:-1], 1).sum().clamp(min=1.0)
             mean = (x * weight).sum(axes) / count
             variance = ((x - mean).square() * weight).sum(axes) / count
+            with torch.no_grad():
+                self.mean.lerp_(mean, 1 - self.momentum)
+                self.variance.lerp_(variance, 1 - self.momentum)
         scale = self.gamma / torch.sqrt(variance + self.epsilon)
         return x * scale + (self.beta - mean * scale)
 
