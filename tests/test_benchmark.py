@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from bench.picture import draw
 from bench.rows import Measurement, growth, latency
 
 import rnnzoo
+from rnnzoo.manifest import package_manifest
 
 TOOL = Path(__file__).resolve().parent.parent / "tools" / "benchmark.py"
 
@@ -109,6 +111,57 @@ def test_keras_own_layers_give_the_same(localizer, tmp_path):
     given = localizer.tensors(raws)
     outs = engine.network(given), graph_of(localizer.task.network)(given)
     assert difference(*(localizer.real(out, given) for out in outs)) < 1e-5
+
+
+@pytest.fixture
+def torch():
+    """PyTorch is an extra of the benchmark alone."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pytest.importorskip("torch")
+
+
+def test_torch_gives_the_same(torch, localizer, tmp_path):
+    raws = localizer.raws(3)
+    wanted = engine_of("rnnzoo", localizer, 2, tmp_path).predict(raws)
+    assert difference(engine_of("PyTorch", localizer, 2, tmp_path).predict(raws), wanted) < 1e-5
+
+
+def engine_and_golden(name, folder):
+    family = family_of(rnnzoo.load(name, dtype="float32"), name)
+    golden = package_manifest().entries[name].golden
+    return engine_of("PyTorch", family, 2, folder), family, golden
+
+
+@pytest.mark.parametrize("name", ["seq2seq-en-fr", "seq2seq-en-fr-sutskever"])
+def test_a_search_in_torch_finds_the_golden_translations(torch, name, tmp_path):
+    engine, _, golden = engine_and_golden(name, tmp_path)
+    found = engine.predict([one.input for one in golden])
+    assert found == [one.output["text"] for one in golden]
+
+
+def test_a_pen_in_torch_draws_the_golden_ink(torch, tmp_path):
+    engine, _, golden = engine_and_golden("graves-handwriting", tmp_path)
+    (points,) = engine.predict([golden[0].input])
+    strokes = golden[0].output["lines"][0]["strokes"]
+    assert np.cumsum(points[:, :2], 0) == pytest.approx(np.concatenate(strokes), abs=0.02)
+
+
+def test_a_stream_in_torch_hears_what_the_whole_says(torch, tmp_path):
+    from bench.torch_stream import Stream
+
+    engine, family, _ = engine_and_golden("deepspeech-streaming", tmp_path)
+    tensors = family.tensors(family.raws(1))
+    (wanted,) = family.real(engine.network(tensors), tensors)
+    stream, samples = Stream(build_torch(family)), tensors["samples"][0]
+    found = [stream.feed(samples[begin : begin + 1600]) for begin in range(0, len(samples), 1600)]
+    assert difference([np.concatenate([*found, stream.finish()])], [wanted]) < 1e-3
+
+
+def build_torch(family):
+    from bench.torch_networks import build_network
+
+    return build_network(family.task.family, family.config(), family.arrays())
 
 
 def test_rows_leave_nobody_out_in_silence(localizer, tmp_path):

@@ -16,7 +16,7 @@ from unittest import mock
 
 import numpy as np
 
-from bench.families import Family, Run, Tensors, Translation
+from bench.families import Family, Run, Sound, Tensors, Translation
 from bench.record import KERAS, ONNX, RNNZOO, RNNZOO_ONNX, TORCH
 from bench.sessions import onnx_run, onnx_session
 
@@ -25,13 +25,15 @@ _LSTM_USERS = ("deeploc", "deepspeech", "handwriting", "handwriting.reader_netwo
 
 @dataclasses.dataclass
 class Engine:
-    """One way to run an entry; `task` is rnnzoo's model where it is one of rnnzoo's."""
+    """One way to run an entry; `task` is rnnzoo's model where it is one of rnnzoo's. `stream` opens
+    a stream, with `feed(samples)` and `finish()`, which gives the text."""
 
     name: str
     network: Run | None = None
     predict: Callable[..., list[Any]] | None = None
     task: Any = None
     left_out: dict[str, str] = dataclasses.field(default_factory=dict)
+    stream: Callable[[], Any] | None = None
 
 
 def set_threads(threads: int) -> None:
@@ -74,10 +76,22 @@ def rnnzoo_engine(name: str, family: Family, task: Any) -> Engine:
     def predict(raws: list[Any], **options: Any) -> list[Any]:
         return [family.plain(result) for result in family.ask(task, raws, **options)]
 
+    stream = (lambda: _Heard(task)) if task.family == "deepspeech" else None
     if name != RNNZOO:
         why = "another engine stands behind predict alone"
-        return Engine(name, None, predict, task, {"network": why})
-    return Engine(name, graph_of(task.network), predict, task)
+        return Engine(name, None, predict, task, {"network": why}, stream)
+    return Engine(name, graph_of(task.network), predict, task, {}, stream)
+
+
+class _Heard:
+    """A greedy stream of rnnzoo's."""
+
+    def __init__(self, task: Any) -> None:
+        self._stream = task.stream(beam_size=1, grammar=())
+        self.feed = self._stream.feed
+
+    def finish(self) -> str:
+        return self._stream.finish().text
 
 
 def graph_of(network: Any) -> Run:
@@ -142,7 +156,8 @@ def keras_engine(family: Family) -> Engine:
         return network.predict(given, batch_size=count, verbose=0)
 
     predict = family.predictor(run)
-    why = {} if predict else {"predict": "Keras has no search or sampling loop to take"}
+    why = {"stream": "a functional model keeps no state from piece to piece"}
+    why |= {} if predict else {"predict": "Keras has no search or sampling loop to take"}
     if task.family == "handwriting":
         why["network"] = "Keras has no layer with a window; the others are beside it in PyTorch"
         return Engine(KERAS, None, predict, left_out=why)
@@ -176,7 +191,8 @@ def onnx_engine(family: Family, threads: int, folder: Path) -> Engine:
         steps = OnnxSteps(family.config(), runs["encoder"], runs["step"])
         return Engine(ONNX, runs["network"], searcher(family, steps))
     predict = family.predictor(runs["network"])
-    why = {} if predict else {"predict": "the sampling loop is in no exported graph"}
+    why = {"stream": "the exported step takes multiples of 30 ms, not pieces of 100 ms"}
+    why |= {} if predict else {"predict": "the sampling loop is in no exported graph"}
     return Engine(ONNX, runs["network"], predict, left_out=why)
 
 
@@ -198,7 +214,26 @@ def torch_engine(family: Family, threads: int) -> Engine:
         return Engine(TORCH, run, searcher(family, network))
     if family.predictor(run) is None:
         return Engine(TORCH, run, sampler(family, network))
-    return Engine(TORCH, run, family.predictor(run))
+    stream = (lambda: _TorchHeard(family, network)) if isinstance(family, Sound) else None
+    return Engine(TORCH, run, family.predictor(run), stream=stream)
+
+
+class _TorchHeard:
+    """A greedy stream on PyTorch."""
+
+    def __init__(self, family: Sound, network: Any) -> None:
+        from bench.torch_stream import Stream
+
+        self._family, self._stream = family, Stream(network)
+        self._found: list[np.ndarray] = []
+
+    def feed(self, samples: np.ndarray) -> None:
+        self._found.append(self._stream.feed(samples))
+
+    def finish(self) -> str:
+        log_probs = np.concatenate([*self._found, self._stream.finish()])[None]
+        frames = np.array([log_probs.shape[1]])
+        return self._family.read({"log_probs": log_probs, "frames": frames}, 1)[0]
 
 
 def torch_run(network: Any) -> Run:

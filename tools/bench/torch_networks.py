@@ -28,7 +28,7 @@ from bench.torch_layers import (
 from bench.torch_sound import FrameNormalization, LogMel
 from bench.torch_writer import Writer
 
-_CLIP = 20.0
+CLIP = 20.0
 
 
 class Localizer(nn.Module):
@@ -124,7 +124,7 @@ class Recognizer(nn.Module):
             x = convolution(x)
             real = is_real(frames, x.shape[2])
             x = norm(x.permute(0, 2, 3, 1), real)
-            x = (x.clamp(0.0, _CLIP) * real[:, :, None, None]).permute(0, 3, 1, 2)
+            x = (x.clamp(0.0, CLIP) * real[:, :, None, None]).permute(0, 3, 1, 2)
         x = x.permute(0, 2, 3, 1).flatten(2)  # [batch, frames, bands x channels]
         return {"log_probs": self.recur(x, frames), "frames": frames}
 
@@ -140,7 +140,7 @@ class Recognizer(nn.Module):
             x = functional.pad(x.transpose(1, 2), (0, self.config.lookahead))
             x = self.row(x).transpose(1, 2) * real[..., None]
         if self.dense is not None:
-            x = self.dense(x).clamp(0.0, _CLIP)
+            x = self.dense(x).clamp(0.0, CLIP)
         return torch.log_softmax(self.symbols(x), -1)
 
 
@@ -212,8 +212,8 @@ class Translator(nn.Module):
         x, context = functional.embedding(tokens, self.embedding), None
         alignment = x.new_zeros(*tokens.shape, start["mask"].shape[1])
         for layer, (h, c) in zip(self.decoder, start["state"], strict=True):
-            below = x if context is None else torch.cat([x, context], -1)
-            x, *_ = layer(below, state=(h[None], c[None]))
+            given = x if context is None else torch.cat([x, context], -1)
+            x, *_ = layer(given, state=(h[None], c[None]))
             if context is None and self.attention is not None:
                 context, alignment = self.attention.attend(
                     x, start["keys"], start["annotations"], start["mask"]

@@ -55,34 +55,48 @@ class FrameNormalization(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         real = mask[..., None].to(x.dtype)
         if self.running:
-            return self._running(x) * real
+            return self.step(x, self.start(x))[0] * real
         count = real.sum(1, keepdim=True).clamp(min=1.0)
         mean = (x * real).sum(1, keepdim=True) / count
         variance = ((x - mean).square() * real).sum(1, keepdim=True) / count
         return (x - mean) * real / torch.sqrt(variance + _VARIANCE_FLOOR)
 
     @staticmethod
-    def _running(x: Tensor) -> Tensor:
+    def start(x: Tensor) -> tuple[Tensor, ...]:
+        """What was heard before the first frame: counts and sums of frames, the last energies and
+        what was sound."""
+        batch, _, mels = x.shape
+        one, all_bands = x.new_zeros(batch, 1, 1), x.new_zeros(batch, 1, mels)
+        energy = x.new_full((batch, _FLOOR_FRAMES - 1), _UNKNOWN)
+        return one, all_bands, all_bands, one, energy, x.new_ones(batch, _PATIENCE_FRAMES - 1)
+
+    @staticmethod
+    def step(x: Tensor, heard: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Frames normalised by all that was heard up to each, and what was heard by now."""
+        count, total, squares, anything, energy, sound = heard
         frames = x.shape[1]
         digital = x.mean(-1) < _DIGITAL_SILENCE
-        anything = (~digital).to(x.dtype).cumsum(1)
+        anything = anything + (~digital).to(x.dtype).cumsum(1)[..., None]
         x = x - _TYPICAL
         new = x.mean(-1)  # [batch, frames]
-        energy = functional.pad(
-            new.masked_fill(digital, math.inf), (_FLOOR_FRAMES - 1, 0), value=_UNKNOWN
-        )
+        energy = torch.cat([energy, new.masked_fill(digital, math.inf)], 1)
         floor = -_highest(-_highest(energy, _SOFTEST_FRAMES), 1 + _FLOOR_FRAMES - _SOFTEST_FRAMES)
         lacking = -_highest(-(energy == math.inf).to(x.dtype), _SOFTEST_FRAMES)
         gated = _highest(lacking[:, -_GATED_FRAMES - frames + 1 :], _GATED_FRAMES) > 0
-        sound = ((gated & ~digital) | (new - floor > _LOUDER)).to(x.dtype)
-        counted = _highest(
-            functional.pad(sound, (_PATIENCE_FRAMES - 1, 0), value=1.0), _PATIENCE_FRAMES
-        )
-        counted, before = counted[..., None], (anything == 0)[..., None]
+        now = ((gated & ~digital) | (new - floor > _LOUDER)).to(x.dtype)
+        sound = torch.cat([sound, now], 1)
+        counted = _highest(sound, _PATIENCE_FRAMES)[..., None]
+        before = anything == 0
         soft = _SOFT - _TYPICAL
-        counts = counted.cumsum(1)
-        totals = (counted * torch.where(before, x.new_tensor(soft), x)).cumsum(1)
-        square = torch.where(before, x.new_tensor(soft**2 + _SPREAD**2), x.square())
-        mean = totals / counts
-        variance = ((counted * square).cumsum(1) / counts - mean.square()).clamp(min=0.0)
-        return (x - mean) / torch.sqrt(variance + _VARIANCE_FLOOR)
+        square = torch.where(before, soft**2 + _SPREAD**2, x.square())
+        count = count + counted.cumsum(1)
+        total = total + (counted * torch.where(before, soft, x)).cumsum(1)
+        squares = squares + (counted * square).cumsum(1)
+        mean = total / count
+        variance = (squares / count - mean.square()).clamp(min=0.0)
+        after = (
+            *(part[:, -1:] for part in (count, total, squares, anything)),
+            energy[:, 1 - _FLOOR_FRAMES :],
+            sound[:, 1 - _PATIENCE_FRAMES :],
+        )
+        return (x - mean) / torch.sqrt(variance + _VARIANCE_FLOOR), after
