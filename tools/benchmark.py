@@ -1,7 +1,7 @@
 """Time rnnzoo beside what a user would take instead: the same weights, inputs and results, in turn.
 
     python tools/benchmark.py [NAME ...] [--rows ROW ...] [--threads 2] [--rounds 5] [--quick]
-                              [--data DIR] [-o FOLDER]
+                              [--engines ENGINE ...] [--data DIR] [-o FOLDER]
     python tools/benchmark.py --merge FOLDER/benchmark.json ... -o FOLDER
 
 writes benchmark.json, benchmark.md and benchmark.png. Engines are plain Keras on its own layers
@@ -61,7 +61,13 @@ def about(threads: int, rounds: int, quick: bool, data: Path | None) -> dict[str
 
 
 def measure(
-    name: str, rows: list[str], threads: int, rounds: int, quick: bool, data: Path | None
+    name: str,
+    rows: list[str],
+    engines: list[str],
+    threads: int,
+    rounds: int,
+    quick: bool,
+    data: Path | None,
 ) -> list[record.Row]:
     """The rows of one entry, in this process."""
     from bench.children import processes
@@ -84,7 +90,9 @@ def measure(
                 print(f"{name}: {row.row}, {row.case}", file=sys.stderr, flush=True)
 
     with tempfile.TemporaryDirectory() as folder:
-        m = Measurement.of(family_of(task, name, data), threads, Path(folder), rounds, quick)
+        asked = [record.ENGINES[engine] for engine in engines]
+        family = family_of(task, name, data)
+        m = Measurement.of(family, threads, Path(folder), rounds, quick, asked)
         for row in rows:
             if row in TIMED:
                 kept(TIMED[row](m))
@@ -111,6 +119,8 @@ def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     found.add_argument("names", nargs="*", metavar="NAME", help="entries (all)")
     found.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    engines = list(record.ENGINES)
+    found.add_argument("--engines", nargs="+", choices=engines, default=engines)
     found.add_argument("--threads", type=int, default=2, help="of every engine (2)")
     found.add_argument("--rounds", type=int, help="turns of each engine (5; quick: 2)")
     found.add_argument("--quick", action="store_true", help="small sets and short turns: a try")
@@ -135,12 +145,14 @@ def main(arguments: list[str] | None = None) -> None:
         if len(names) == 1:
             rows = [row for row in ROWS if row in options.rows]
             data = options.data
-            found = measure(names[0], rows, options.threads, rounds, options.quick, data)
+            found = measure(
+                names[0], rows, options.engines, options.threads, rounds, options.quick, data
+            )
             told = about(options.threads, rounds, options.quick, data)
             reports = [{"about": told, "rows": [vars(row) for row in found]}]
         else:
             given = ["--threads", str(options.threads), "--rounds", str(rounds)]
-            given += ["--rows", *options.rows]
+            given += ["--rows", *options.rows, "--engines", *options.engines]
             given += ["--quick"] * options.quick
             given += ["--data", str(options.data)] if options.data else []
             reports = each_alone(names, given)

@@ -16,6 +16,7 @@ RNNZOO, RNNZOO_ONNX = "rnnzoo", "rnnzoo onnx"
 KERAS, ONNX, TORCH = "Keras", "ONNX Runtime", "PyTorch"
 OURS = (RNNZOO, RNNZOO_ONNX)
 ORDER = (*OURS, KERAS, ONNX, TORCH)
+ENGINES = dict(zip(("rnnzoo", "rnnzoo-onnx", "keras", "onnx", "torch"), ORDER, strict=True))
 CLOSE = 1.1  # a peer that is faster by more than this has to be explained
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 
@@ -47,10 +48,21 @@ class Measurement:
         self.seconds = 0.05 if quick else 0.5
 
     @classmethod
-    def of(cls, family: Family, threads: int, folder: Any, rounds: int, quick: bool) -> Any:
-        """With every engine that can be had."""
+    def of(
+        cls,
+        family: Family,
+        threads: int,
+        folder: Path,
+        rounds: int,
+        quick: bool,
+        asked: Collection[str] = ORDER,
+    ) -> Self:
+        """With every engine that is asked for and can be had; rnnzoo always."""
         engines, missing = [], {}
         for name in ORDER:
+            if name not in (RNNZOO, *asked):
+                missing[name] = "it was not asked for"
+                continue
             try:
                 engines.append(engine_of(name, family, threads, folder))
             except LookupError as error:

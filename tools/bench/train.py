@@ -42,6 +42,9 @@ def train(m: Measurement, threads: int) -> Iterator[Row]:
     left_out |= {ONNX: why, RNNZOO_ONNX: why}
     first: float | None = None
     for name, make in makers.items():
+        if name in m.missing:
+            left_out[name] = m.missing[name]
+            continue
         if name == KERAS and task.family == "handwriting":
             left_out[name] = "Keras has no layer with a window"
             continue
