@@ -59,7 +59,7 @@ def _ratios(axis: Any, rows: list[Row]) -> None:
     axis.axvspan(1 / CLOSE, CLOSE, color="black", alpha=0.08)
     axis.set_xscale("log")
     axis.set_yticks(range(len(rows)), [f"{r.entry}: {r.row}, {r.case}" for r in rows], fontsize=7)
-    axis.set_ylim(len(rows) - 0.5, -0.5)
+    axis.set_ylim(max(1, len(rows)) - 0.5, -0.5)
     axis.grid(axis="x", alpha=0.3)
     axis.set_xlabel("time (or memory) over rnnzoo's; to the right rnnzoo is faster")
     if told:
