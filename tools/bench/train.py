@@ -37,29 +37,24 @@ def train(m: Measurement, threads: int) -> Iterator[Row]:
         KERAS: lambda: _keras_step(_rebuilt(task), x, y, weight),
         TORCH: lambda: _torch_step(task, family, named, y, weight, threads),
     }
-    steps, left_out, differences = {}, {}, {}
     why = "it is for use alone"
-    left_out |= {ONNX: why, RNNZOO_ONNX: why}
-    first: float | None = None
-    for name, make in makers.items():
+    left_out, steps, differences = {ONNX: why, RNNZOO_ONNX: why}, {}, {}
+    for name, make in makers.items():  # all of them before any takes a step
         if name in m.missing:
             left_out[name] = m.missing[name]
-            continue
-        if name == KERAS and task.family == "handwriting":
+        elif name == KERAS and task.family == "handwriting":
             left_out[name] = "Keras has no layer with a window"
-            continue
-        try:
-            step = make()
-        except ImportError as error:
-            left_out[name] = f"not installed: {error}"
-            continue
-        loss = step()
-        first = loss if first is None else first
-        differences[name] = abs(loss - first) / abs(first)
+        else:
+            try:
+                steps[name] = make()
+            except ImportError as error:
+                left_out[name] = f"not installed: {error}"
+    losses = {name: step() for name, step in steps.items()}
+    for name, loss in losses.items():
+        differences[name] = abs(loss - losses[RNNZOO]) / abs(losses[RNNZOO])
         if differences[name] > _SAME_LOSS:
-            left_out[name] = f"its loss is {loss:.5g}, not {first:.5g}"
-            continue
-        steps[name] = step
+            left_out[name] = f"its loss is {loss:.5g}, not {losses[RNNZOO]:.5g}"
+            del steps[name]
     found = interleaved(steps, m.rounds, m.seconds)
     shape = "x".join(map(str, max((np.shape(v) for v in named.values()), key=len)))
     yield Row(
