@@ -27,6 +27,11 @@ CLIPS = {  # what is said in each, as the fixtures' README has it
     "pv-08b22cb8.opus": "i want a iced coffee with brown sugar",
     "fsdd-yweweler-3-1-4.opus": "three one four",
 }
+INKS = {  # and what is written in each, as their InkML has it
+    "foot.inkml": "foot doth not thy",
+    "hearkens.inkml": "hearkens after",
+    "third.inkml": "the marquis dorsets fled to richmond",
+}
 _CLIP_OF = {
     "deepspeech-commands": "pv-08b22cb8.opus",
     "deepspeech-digits": "fsdd-yweweler-3-1-4.opus",
@@ -81,11 +86,10 @@ def sound(count: int, clip: np.ndarray, rate: int) -> list[tuple[np.ndarray, int
 
 
 def inks(count: int) -> list[tuple[list[np.ndarray], str]]:
-    """Lines of ink with their texts: strokes of one to four of the bundled words side by side."""
+    """Lines of ink with their texts: strokes of one to four of the bundled lines side by side."""
     from rnnzoo.handwriting.ink import lines_of
 
-    paths = sorted((FIXTURES / "ink").glob("*.inkml"))
-    words = [(lines_of(str(path))[0], path.stem) for path in paths]
+    words = [(lines_of(str(FIXTURES / "ink" / name))[0], text) for name, text in INKS.items()]
     rng, found = np.random.default_rng(1), []
     for number in rng.integers(1, 5, count):
         line: list[np.ndarray] = []
