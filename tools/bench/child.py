@@ -1,0 +1,127 @@
+"""A process of an engine's own, begun by `children.py`: how long import, load and first prediction
+take, and how much memory there was at the most.
+
+    python tools/bench/child.py ENGINE NAME THREADS FOLDER [DATA]
+
+prints one line of JSON. FOLDER holds what PyTorch and ONNX Runtime need instead of rnnzoo:
+config.json, weights.npz, network.onnx, and the tensors one.npz and many.npz. ENGINE may also be
+`import:MODULE`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+_ROOT = Path(__file__).resolve().parent.parent.parent
+_MANY = 32
+
+
+class Clock:
+    """Seconds of one part after the other."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def __call__(self, name: str) -> None:
+        now = time.perf_counter()
+        self.seconds[name] = now - self._last
+        self._last = now
+
+
+def _ours(engine: str, name: str, threads: int, data: Path | None, clock: Clock) -> None:
+    import rnnzoo
+
+    clock("import")
+    from bench.families import family_of
+    from bench.peers import keras_engine, set_threads
+    from bench.record import KERAS, RNNZOO_ONNX
+
+    set_threads(threads)
+    chosen = {"engine": "onnx"} if engine == RNNZOO_ONNX else {}
+    task = rnnzoo.load(name, dtype="float32", **chosen)
+    family = family_of(task, name, data)
+    network = keras_engine(family).network if engine == KERAS else None
+    clock("load")
+    raws = [family.raws(count) for count in (1, _MANY)]
+    options = {"num_points": 100} if task.family == "handwriting_prediction" else {}
+    given = [family.tensors(some) for some in raws] if network else raws
+    clock("prepare")
+    run = network or (lambda some: family.ask(task, some, **options))
+    run(given[0])
+    clock("first")
+    run(given[1])
+
+
+def _tensors(folder: Path) -> list[dict[str, Any]]:
+    import numpy as np
+
+    return [dict(np.load(folder / f"{name}.npz")) for name in ("one", "many")]
+
+
+def _torch(name: str, threads: int, folder: Path, clock: Clock) -> None:
+    import torch
+
+    clock("import")
+    import numpy as np
+
+    from bench.torch_networks import build_network
+
+    torch.set_num_threads(threads)
+    described = json.loads((folder / "config.json").read_text())
+    weights = dict(np.load(folder / "weights.npz"))
+    network = build_network(described["family"], described["network"], weights)
+    del weights
+    clock("load")
+    given = [{n: torch.from_numpy(v) for n, v in some.items()} for some in _tensors(folder)]
+    clock("prepare")
+    with torch.inference_mode():
+        network(**given[0])
+        clock("first")
+        network(**given[1])
+
+
+def _onnx(name: str, threads: int, folder: Path, clock: Clock) -> None:
+    import onnxruntime  # noqa: F401
+
+    clock("import")
+    from bench.sessions import onnx_run, onnx_session
+
+    run = onnx_run(onnx_session(folder / "network.onnx", threads))
+    clock("load")
+    given = _tensors(folder)
+    clock("prepare")
+    run(given[0])
+    clock("first")
+    run(given[1])
+
+
+def main(arguments: list[str]) -> None:
+    sys.path[:0] = [str(_ROOT), str(_ROOT / "tools")]
+    engine, name, threads, folder, *data = arguments
+    clock = Clock()
+    if engine.startswith("import:"):
+        __import__(engine.partition(":")[2])
+        clock("import")
+    else:
+        others: dict[str, Callable[..., None]] = {"PyTorch": _torch, "ONNX Runtime": _onnx}
+        if engine in others:
+            others[engine](name, int(threads), Path(folder), clock)
+        else:
+            _ours(engine, name, int(threads), Path(data[0]) if data else None, clock)
+        clock("batch")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    megabytes = peak / (2**20 if sys.platform == "darwin" else 2**10)
+    print(json.dumps({**clock.seconds, "megabytes": megabytes}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,84 @@
+"""Memory and cold start: each engine in a process of its own, one after the other."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from bench.record import Row
+from bench.rows import BATCH, Measurement
+from bench.timing import summary
+
+_CHILD = Path(__file__).with_name("child.py")
+_BARE = {
+    "tensorflow": "import:tensorflow",
+    "torch": "import:torch",
+    "onnxruntime": "import:onnxruntime",
+}
+
+
+def written(m: Measurement, folder: Path) -> None:
+    """What the processes of PyTorch and ONNX Runtime need; network.onnx is there already."""
+    family = m.family
+    described = {"family": family.task.family, "network": family.config()}
+    (folder / "config.json").write_text(json.dumps(described))
+    np.savez(folder / "weights.npz", **family.arrays())
+    for name, count in (("one", 1), ("many", BATCH)):
+        np.savez(folder / f"{name}.npz", **family.tensors(family.raws(count)))
+
+
+def run_child(engine: str, m: Measurement, threads: int, folder: Path) -> dict[str, float]:
+    """Seconds of "import", "load", "first" and "batch", and "megabytes" at the most.
+
+    Raises
+    ------
+    LookupError
+        With the last line of what the process said, if it failed.
+    """
+    data = [str(m.family.data)] if m.family.data else []
+    command = [sys.executable, str(_CHILD), engine, m.family.name, str(threads), str(folder), *data]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    if found.returncode:
+        raise LookupError((found.stderr.strip().splitlines() or ["no message"])[-1])
+    return json.loads(found.stdout.strip().splitlines()[-1])
+
+
+def processes(m: Measurement, threads: int, folder: Path, rows: set[str]) -> Iterator[Row]:
+    """The rows "memory" and "cold", of the same processes."""
+    written(m, folder)
+    names = [e.name for e in m.engines if e.network is not None or e.task is not None]
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in [*names, *_BARE]}
+    left_out = dict(m.missing)
+    for _ in range(1 if m.quick else min(m.rounds, 3)):
+        for name in list(found):
+            if name in _BARE and "cold" not in rows:
+                continue
+            try:
+                found[name].append(run_child(_BARE.get(name, name), m, threads, folder))
+            except LookupError as error:
+                left_out[name] = str(error)
+                del found[name]
+    entry = m.family.name
+    engines = {name: runs for name, runs in found.items() if name in names}
+    note = "rnnzoo reads raw inputs, PyTorch and ONNX Runtime tensors that were made before"
+    if "memory" in rows:
+        figures = {name: _of(runs, "megabytes") for name, runs in engines.items()}
+        case = f"most memory, one input and a batch of {BATCH}"
+        yield Row(entry, "memory", case, figures, "MB", left_out=left_out, note=note)
+    if "cold" in rows:
+        bare = {f"import {name}": _of(found[name], "import") for name in _BARE if name in found}
+        cases = {"import": ("import",), "load": ("load",), "first prediction": ("first",)}
+        for case, parts in {**cases, "all three": ("import", "load", "first")}.items():
+            figures = {name: _of(runs, *parts) for name, runs in engines.items()}
+            if len(parts) > 1:
+                figures |= bare
+            yield Row(entry, "cold", case, figures, left_out=left_out, note=note)
+
+
+def _of(runs: list[dict[str, float]], *parts: str) -> dict[str, float]:
+    return summary([sum(run[part] for part in parts) for run in runs])

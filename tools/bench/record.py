@@ -1,0 +1,209 @@
+"""What was measured, as JSON, and the table that is made of it.
+
+A figure is a summary of seconds (`timing.summary`) for each engine, or plain numbers where it is no
+time; ratios are of medians, of another engine to rnnzoo: below 1 the other is faster.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+RNNZOO, RNNZOO_ONNX = "rnnzoo", "rnnzoo onnx"
+KERAS, ONNX, TORCH = "Keras", "ONNX Runtime", "PyTorch"
+OURS = (RNNZOO, RNNZOO_ONNX)
+ORDER = (*OURS, KERAS, ONNX, TORCH)
+ENGINES = dict(zip(("rnnzoo", "rnnzoo-onnx", "keras", "onnx", "torch"), ORDER, strict=True))
+CLOSE = 1.1  # a peer that is faster by more than this has to be explained
+
+
+@dataclasses.dataclass
+class Row:
+    """One line of the table.
+
+    Attributes
+    ----------
+    entry, row, case : str
+        The model, the kind of row, and what was done.
+    figures : dict
+        By engine: a summary, whose "median" is compared.
+    unit : str
+        Of the figures: "s", "MB" or "exponent".
+    amounts : dict
+        What one call works off, by unit: {"sentences": 32}; rates are made of it.
+    differences : dict
+        By engine, how far its results are from rnnzoo's.
+    left_out : dict
+        By engine, why it has no figure.
+    points : dict
+        By engine, pairs of size and seconds.
+    note : str
+    """
+
+    entry: str
+    row: str
+    case: str
+    figures: dict[str, dict[str, float]]
+    unit: str = "s"
+    amounts: dict[str, float] = dataclasses.field(default_factory=dict)
+    differences: dict[str, float] = dataclasses.field(default_factory=dict)
+    left_out: dict[str, str] = dataclasses.field(default_factory=dict)
+    points: dict[str, list[list[float]]] = dataclasses.field(default_factory=dict)
+    note: str = ""
+
+    def ratios(self) -> dict[str, float]:
+        """The median of each other engine over that of the better of rnnzoo's: below 1 it is
+        faster, or takes less. None of exponents, and of engines whose results differ too much.
+
+        Examples
+        --------
+        >>> Row("e", "latency", "predict", {"rnnzoo": {"median": 2.0}, "Keras": {"median": 3.0}}
+        ...     ).ratios()
+        {'Keras': 1.5}
+        """
+        own = [self.figures[name]["median"] for name in OURS if name in self.figures]
+        if not own or self.unit == "exponent":
+            return {}
+        others = (name for name in self.figures if name not in OURS)
+        return {name: self.figures[name]["median"] / min(own) for name in others}
+
+
+def order_of(row: Row) -> list[str]:
+    """The engines that a row has figures for, in the table's order."""
+    known = [name for name in ORDER if name in row.figures]
+    return known + [name for name in row.figures if name not in known]
+
+
+def shown(value: float, unit: str) -> str:
+    """A figure for a table.
+
+    Examples
+    --------
+    >>> shown(0.00123, "s"), shown(2.5, "s"), shown(812.4, "MB")
+    ('1.23 ms', '2.5 s', '812 MB')
+    """
+    if unit == "s":
+        return f"{1000 * value:.3g} ms" if value < 1 else f"{value:.3g} s"
+    return f"{value:.2f}" if unit == "exponent" else f"{value:.0f} {unit}"
+
+
+def table(report: Mapping[str, Any]) -> str:
+    """A report as Markdown.
+
+    Examples
+    --------
+    >>> row = Row("net", "batch", "predict", {"rnnzoo": {"median": 2.0, "p5": 1.0, "p95": 3.0}})
+    >>> print(table({"about": {"date": "today"}, "rows": [dataclasses.asdict(row)]}))
+    date: today
+    <BLANKLINE>
+    ## net
+    <BLANKLINE>
+    | row | what | engine | median | p5 to p95 | rate | ratio | differs by |
+    |---|---|---|--:|--:|--:|--:|--:|
+    | batch | predict | rnnzoo | 2 s | 1 s to 3 s | | | |
+    """
+    lines = [f"{name}: {_said(value)}" for name, value in report["about"].items()]
+    rows = [Row(**row) for row in report["rows"]]
+    for entry in dict.fromkeys(row.entry for row in rows):
+        head = ["row", "what", "engine", "median", "p5 to p95", "rate", "ratio", "differs by"]
+        lines += ["", f"## {entry}", "", f"| {' | '.join(head)} |"]
+        lines.append("|---|---|---|--:|--:|--:|--:|--:|")
+        own = [row for row in rows if row.entry == entry]
+        for row in own:
+            lines += _lines(row)
+        notes = [f"- {row.row}, {row.case}: {row.note}" for row in own if row.note]
+        reasons: dict[str, list[str]] = {}
+        for row in own:
+            for name, why in row.left_out.items():
+                reasons.setdefault(f"{name}: {why}", []).append(f"{row.row}, {row.case}")
+        notes += [f"- without {why} ({'; '.join(where)})" for why, where in reasons.items()]
+        lines += ["", *notes] if notes else []
+    slower = behind(rows)
+    if slower:
+        lines += ["", f"## Where another is more than {CLOSE} times faster", ""]
+        lines += [f"- {line}" for line in slower]
+    return "\n".join(lines)
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {part}" for name, part in value.items())
+    return str(value)
+
+
+def _lines(row: Row) -> Iterable[str]:
+    ratios = row.ratios()
+    for place, name in enumerate(order_of(row)):
+        figure = row.figures[name]
+        spread = ""
+        if "p5" in figure:
+            spread = f"{shown(figure['p5'], row.unit)} to {shown(figure['p95'], row.unit)}"
+        rate = ""
+        if row.unit == "s":
+            rates = [f"{n / figure['median']:,.3g} {unit}/s" for unit, n in row.amounts.items()]
+            rate = ", ".join(rates)
+        cells = [
+            row.row if place == 0 else "",
+            row.case if place == 0 else "",
+            name,
+            shown(figure["median"], row.unit),
+            spread,
+            rate,
+            f"{ratios[name]:.2f}" if name in ratios else "",
+            f"{row.differences[name]:.1g}" if row.differences.get(name) else "",
+        ]
+        yield "|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|"
+
+
+def behind(rows: Iterable[Row]) -> list[str]:
+    """Rows in which another engine is faster than rnnzoo by more than `CLOSE`.
+
+    Examples
+    --------
+    >>> figures = {"rnnzoo": {"median": 2.0}, "PyTorch": {"median": 1.0}}
+    >>> behind([Row("net", "latency", "predict", figures)])
+    ['net, latency, predict: PyTorch 2.00 times']
+    """
+    found = []
+    for row in rows:
+        faster = {name: 1 / ratio for name, ratio in row.ratios().items() if ratio * CLOSE < 1}
+        if faster:
+            said = ", ".join(f"{name} {times:.2f} times" for name, times in faster.items())
+            found.append(f"{row.entry}, {row.row}, {row.case}: {said}")
+    return found
+
+
+def merged(reports: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Several reports as one: of rows that two have, the later one's; what their `about` differ in
+    is told side by side.
+
+    Examples
+    --------
+    >>> a = {"about": {"threads": 2, "date": "1"}, "rows": []}
+    >>> merged([a, {"about": {"threads": 2, "date": "2"}, "rows": []}])["about"]
+    {'threads': 2, 'date': '1; 2'}
+    """
+    rows: dict[tuple[str, ...], dict[str, Any]] = {}
+    told: dict[str, list[Any]] = {}
+    for report in reports:
+        for name, value in report["about"].items():
+            if value not in told.setdefault(name, []):
+                told[name].append(value)
+        for row in report["rows"]:
+            rows[row["entry"], row["row"], row["case"]] = row
+    about = {
+        name: values[0] if len(values) == 1 else "; ".join(map(_said, values))
+        for name, values in told.items()
+    }
+    return {"about": about, "rows": list(rows.values())}
+
+
+def write(report: Mapping[str, Any], folder: Path) -> None:
+    """benchmark.json and benchmark.md."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = json.dumps(report, indent=1, ensure_ascii=False)
+    (folder / "benchmark.json").write_text(content + "\n", encoding="utf-8")
+    (folder / "benchmark.md").write_text(table(report) + "\n", encoding="utf-8")

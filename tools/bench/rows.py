@@ -1,0 +1,283 @@
+"""What is measured of every entry: one input, a batch, a mixed set, growth."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from bench.families import Family, difference
+from bench.peers import Engine, engine_of
+from bench.record import ORDER, RNNZOO, Row
+from bench.timing import exponent, interleaved, summary
+
+BATCH, MIXED, QUICK_MIXED = 32, 1000, 64
+_SAME_TEXTS = 0.02  # share of texts in which a near tie may fall another way
+_SAME_POINTS = 20  # of sampled ink: rounding grows from point to point
+_GROWN_BATCHES = (1, 4, 16, 64)
+
+
+class Measurement:
+    """An entry's engines and how long they are timed.
+
+    Parameters
+    ----------
+    family : Family
+    engines : list of Engine
+        rnnzoo's first.
+    missing : dict
+        Engines that are not there, and why.
+    rounds : int
+    quick : bool
+        Fewer and shorter turns, smaller sets.
+    """
+
+    def __init__(
+        self,
+        family: Family,
+        engines: list[Engine],
+        missing: dict[str, str],
+        rounds: int,
+        quick: bool,
+    ) -> None:
+        self.family, self.engines, self.missing = family, engines, missing
+        self.rounds, self.quick = rounds, quick
+        self.seconds = 0.05 if quick else 0.5
+
+    @classmethod
+    def of(
+        cls,
+        family: Family,
+        threads: int,
+        folder: Path,
+        rounds: int,
+        quick: bool,
+        asked: Collection[str] = ORDER,
+    ) -> Self:
+        """With every engine that is asked for and can be had; rnnzoo always."""
+        engines, missing = [], {}
+        for name in ORDER:
+            if name not in (RNNZOO, *asked):
+                missing[name] = "it was not asked for"
+                continue
+            try:
+                engines.append(engine_of(name, family, threads, folder))
+            except LookupError as error:
+                missing[name] = str(error)
+        return cls(family, engines, missing, rounds, quick)
+
+    def row(
+        self,
+        row: str,
+        case: str,
+        part: str,
+        given: Any,
+        amounts: bool = False,
+        note: str = "",
+        rounds: int | None = None,
+        **options: Any,
+    ) -> Row | None:
+        """Time a part ("network" or "predict") of all engines on the same input, once their
+        results are found to be rnnzoo's; None if no engine of rnnzoo's has it."""
+        calls, left_out, differences = {}, dict(self.missing), {}
+        wanted: Any = None
+        for engine in self.engines:
+            run = getattr(engine, part)
+            if run is None:
+                left_out[engine.name] = engine.left_out[part]
+                continue
+            results = run(given, **options)
+            if part == "network":
+                results = self.family.real(results, given)
+            wanted = results if wanted is None else wanted
+            if not self._alike(engine.name, results, wanted, differences, left_out):
+                continue
+            calls[engine.name] = _bound(run, given, options)
+        if RNNZOO not in calls:
+            return None
+        found = interleaved(calls, rounds or self.rounds, self.seconds)
+        return Row(
+            self.family.name,
+            row,
+            case,
+            {name: summary(samples) for name, samples in found.items()},
+            amounts=self.family.amounts(given, wanted) if amounts else {},
+            differences=differences,
+            left_out=left_out,
+            note=note,
+        )
+
+    def _alike(
+        self,
+        name: str,
+        results: list[Any],
+        wanted: list[Any],
+        differences: dict[str, float],
+        left_out: dict[str, str],
+    ) -> bool:
+        """Whether an engine gives rnnzoo's results; how far they are apart is kept."""
+        family = self.family
+        least = family.tolerance
+        if isinstance(wanted[0], str):
+            least = _SAME_TEXTS
+        elif family.task.family in ("handwriting", "handwriting_prediction") and (
+            np.shape(wanted[0])[-1] == 3
+        ):
+            results, wanted = ([line[:_SAME_POINTS] for line in x] for x in (results, wanted))
+        try:
+            apart = difference(results, wanted)
+        except ValueError as error:
+            left_out[name] = f"its results differ: {error}"
+            return False
+        differences[name] = apart
+        if apart > least:
+            left_out[name] = f"its results differ by {apart:.2g}, more than {least:g}"
+        return apart <= least
+
+
+def _bound(run: Callable[..., Any], given: Any, options: dict[str, Any]) -> Callable[[], Any]:
+    return lambda: run(given, **options)
+
+
+def latency(m: Measurement) -> Iterator[Row | None]:
+    """One input, warm."""
+    one = m.family.raws(1)
+    yield m.row("latency", "predict, one input", "predict", one, amounts=True)
+    yield m.row("latency", "network, one input", "network", m.family.tensors(one))
+
+
+def batch(m: Measurement) -> Iterator[Row | None]:
+    """A batch of 32."""
+    many = m.family.raws(BATCH)
+    yield m.row("batch", f"predict, {BATCH} inputs", "predict", many, amounts=True)
+    yield m.row("batch", f"network, {BATCH} inputs", "network", m.family.tensors(many))
+
+
+def mixed(m: Measurement) -> Iterator[Row | None]:
+    """A set of mixed length."""
+    if m.family.task.family == "handwriting_prediction":
+        return  # its lines are all as long as they are asked to be
+    many = m.family.raws(QUICK_MIXED if m.quick else MIXED)
+    case = f"predict, {len(many):,} inputs of mixed length"
+    rounds = min(m.rounds, 3)
+    yield m.row("mixed", case, "predict", many, amounts=True, rounds=rounds)
+
+
+def growth(m: Measurement) -> Iterator[Row | None]:
+    """Time over length, and over batch."""
+    lengths = m.family.growing[:3] if m.quick else m.family.growing
+    batches = _GROWN_BATCHES[:3] if m.quick else _GROWN_BATCHES
+    by_length = [(n, m.family.grown(n, 1)) for n in lengths]
+    by_batch = [(n, m.family.grown(lengths[1], n)) for n in batches]
+    for case, sizes in (("network, length", by_length), ("network, batch", by_batch)):
+        points: dict[str, list[list[float]]] = {}
+        left_out = dict(m.missing)
+        calls = {}
+        for engine in m.engines:
+            if engine.network is None:
+                left_out[engine.name] = engine.left_out["network"]
+                continue
+            points[engine.name] = []
+            for size, tensors in sizes:
+                calls[engine.name, size] = _bound(engine.network, tensors, {})
+        found = interleaved(calls, m.rounds, m.seconds / 4)
+        for (name, size), samples in found.items():
+            points[name].append([size, summary(samples)["median"]])
+        figures = {name: {"median": exponent(*zip(*p, strict=True))} for name, p in points.items()}
+        note = f"sizes {', '.join(str(size) for size, _ in sizes)}"
+        yield Row(
+            m.family.name, "growth", case, figures, "exponent", left_out=left_out,
+            points=points, note=note,
+        )  # fmt: skip
+
+
+def decode(m: Measurement) -> Iterator[Row | None]:
+    """Searches and loops: beams, ink, sound as it comes, a proteome."""
+    name = m.family.task.family
+    count = 16 if m.quick else 100
+    if name == "seq2seq":
+        for beam in (1, 5, 10):
+            raws, options = m.family.raws(count), {"beam_size": beam}
+            yield m.row("decode", f"beam {beam}", "predict", raws, amounts=True, **options)
+    elif name == "handwriting_prediction":
+        for lines in (1, BATCH):
+            options = {"num_points": 100 if m.quick else 700}
+            case = f"{lines} lines of {options['num_points']} points"
+            yield m.row("decode", case, "predict", m.family.raws(lines), amounts=True, **options)
+    elif name == "handwriting":
+        for lines in (1, BATCH):
+            yield m.row("decode", f"{lines} lines", "predict", m.family.raws(lines), amounts=True)
+    elif name == "deeploc":
+        raws = m.family.raws(count)
+        source = "DeepLoc 1.0's first proteins" if m.family.data else "lognormal lengths"
+        yield m.row("decode", f"{count} proteins, {source}", "predict", raws, amounts=True)
+    else:
+        yield from _searched(m, m.family.raws(8 if m.quick else 32))
+    if name == "deepspeech":
+        yield from _streamed(m)
+
+
+def _searched(m: Measurement, raws: list[Any]) -> Iterator[Row | None]:
+    """With the checkpoint's own search, which peers have not: rnnzoo's engines side by side."""
+    defaults = {name: getattr(m.family.task.decoding, name) for name in ("beam_size",)}
+    own = [engine for engine in m.engines if engine.task is not None]
+    why = "CTC's search is rnnzoo's Python: the rows before have the networks, greedy"
+    missing = {e.name: why for e in m.engines if e.task is None} | m.missing
+    searched = Measurement(m.family, own, missing, m.rounds, m.quick)
+    case = f"whole inputs, beam {defaults['beam_size']}"
+    grammar = getattr(m.family.task.preprocessor, "grammar", None)
+    options = {**defaults, "grammar": None}
+    note = "with the checkpoint's grammar" if grammar is not None else ""
+    yield searched.row("decode", case, "predict", raws, amounts=True, note=note, **options)
+
+
+def _streamed(m: Measurement) -> Iterator[Row | None]:
+    """A piece of 100 ms of sound that comes in, and what is known then."""
+    config = m.family.task.config
+    if config.bidirectional or config.normalization != "running":
+        return
+    rate = config.sampling_rate
+    piece = rate // 10
+    clip = np.resize(m.family.clip, 10 * rate)
+    pieces = [clip[begin : begin + piece] for begin in range(0, len(clip), piece)]
+    openers = {e.name: e.stream for e in m.engines if e.stream is not None}
+    samples: dict[str, list[float]] = {name: [] for name in openers}
+    texts: dict[str, str] = {}
+    for number in range(1 + m.rounds):
+        for name, opened in openers.items():
+            stream = opened()
+            took = [_seconds(stream.feed, own) for own in pieces]
+            texts[name] = stream.finish()
+            samples[name] += took[10:] if number else []  # the first stream traces the graphs
+    left_out = {e.name: e.left_out["stream"] for e in m.engines if e.stream is None} | m.missing
+    for name, text in texts.items():
+        if text != texts[RNNZOO]:
+            left_out[name] = f"it heard {text!r}, not {texts[RNNZOO]!r}"
+            del samples[name]
+    yield Row(
+        m.family.name,
+        "decode",
+        "stream, a piece of 100 ms",
+        {name: summary(own) for name, own in samples.items()},
+        amounts={"seconds of audio": 0.1},
+        left_out=left_out,
+        note="rnnzoo keeps the spectrogram for the transcript's picture, which the others do not",
+    )
+
+
+def _seconds(call: Callable[[Any], Any], given: Any) -> float:
+    begun = time.perf_counter()
+    call(given)
+    return time.perf_counter() - begun
+
+
+ROWS: dict[str, Callable[[Measurement], Iterator[Row | None]]] = {
+    "latency": latency,
+    "batch": batch,
+    "mixed": mixed,
+    "growth": growth,
+    "decode": decode,
+}
