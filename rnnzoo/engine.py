@@ -134,6 +134,7 @@ def _with_int8(content: bytes) -> bytes:
                 rounded,
                 weight_type=QuantType.QInt8,
                 op_types_to_quantize=["LSTM", "MatMul"],
+                extra_options={"EnableSubgraph": True},
                 nodes_to_exclude=[n.name for n in model.graph.node if "spectrogram" in n.name],
             )
             return rounded.read_bytes()
