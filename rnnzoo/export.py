@@ -167,7 +167,7 @@ def tensor_function(graph: Graph, lengths: Mapping[str, int] | None = None) -> A
     >>> translator = rnnzoo.load("seq2seq-en-fr")
     >>> state = tensor_function(translator.graphs()["encoder"])([[4, 5, 6]])
     >>> state["h_0"].shape
-    TensorShape([1, 512])
+    TensorShape([1, 448])
     """
     lengths, names = lengths or {}, list(graph.inputs)
     signature = []

@@ -30,6 +30,7 @@ CLASSES = {
     "InkPredictor": "rnnzoo.handwriting.predictor",
     "InkReader": "rnnzoo.handwriting.reader",
     "LSTM": "rnnzoo.layers.lstm",
+    "LossOverReplicas": "rnnzoo.distribution",
     "Localizer": "rnnzoo.deeploc.network",
     "LogMel": "rnnzoo.deepspeech.spectrogram",
     "Orthogonal": "rnnzoo.layers.lstm",

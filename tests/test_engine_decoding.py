@@ -10,19 +10,15 @@ SENTENCES = [
     "Thank you.",
     "I love you.",
     "Tom is not at home.",
-    "Where is the railway station?",
-    "The weather is nice today, is it not?",
     "I do not know what to do with all these old books.",
     "She said that she would come back before the end of the week.",
 ]
 SEARCHES = {
     "seq2seq-en-fr": [
-        {"beam_size": 1},
         {"beam_size": 5, "num_hypotheses": 3},
         {"beam_size": 10, "length_penalty": 0.0, "max_length_extra": 3},
     ],
     "seq2seq-en-fr-sutskever": [
-        {"beam_size": 5, "num_hypotheses": 2},
         {"temperature": 0.7, "top_p": 0.9, "num_hypotheses": 2, "seed": 3},
     ],
 }

@@ -228,7 +228,7 @@ def test_a_broken_keras_file_and_arguments_that_it_does_not_take_are_named(vocab
         {"merge_adapter": False},
         {"local_files_only": True, "cache_dir": tmp_path},
     ):
-        with pytest.raises(InputError, match="no argument but quantize; got ") as raised:
+        with pytest.raises(InputError, match="no argument but quantize and engine; got ") as raised:
             rnnzoo.load(path, **options)
         assert all(name in str(raised.value) for name in options)
     content = path.read_bytes()
