@@ -43,10 +43,12 @@ def _ours(engine: str, name: str, threads: int, data: Path | None, clock: Clock)
     clock("import")
     from bench.families import family_of
     from bench.peers import keras_engine, set_threads
-    from bench.record import KERAS, RNNZOO_ONNX
+    from bench.record import KERAS, RNNZOO_INT8, RNNZOO_ONNX
 
     set_threads(threads)
-    chosen = {"engine": "onnx"} if engine == RNNZOO_ONNX else {}
+    onnx = {"engine": "onnx"}
+    ways = {RNNZOO_ONNX: onnx, RNNZOO_INT8: {**onnx, "quantize": "int8"}}
+    chosen = ways.get(engine, {})
     task = rnnzoo.load(name, dtype="float32", **chosen)
     family = family_of(task, name, data)
     network = keras_engine(family).network if engine == KERAS else None

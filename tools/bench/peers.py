@@ -17,7 +17,7 @@ from unittest import mock
 import numpy as np
 
 from bench.families import Family, Run, Sound, Tensors, Translation
-from bench.record import KERAS, ONNX, RNNZOO, RNNZOO_ONNX, TORCH
+from bench.record import KERAS, ONNX, RNNZOO, RNNZOO_INT8, RNNZOO_ONNX, TORCH
 from bench.sessions import onnx_run, onnx_session
 
 _LSTM_USERS = ("deeploc", "deepspeech", "handwriting", "handwriting.reader_network", "seq2seq")
@@ -58,7 +58,8 @@ def engine_of(name: str, family: Family, threads: int, folder: Path) -> Engine:
     """
     makers = {
         RNNZOO: lambda: rnnzoo_engine(RNNZOO, family, family.task),
-        RNNZOO_ONNX: lambda: _rnnzoo_onnx(family),
+        RNNZOO_ONNX: lambda: _rnnzoo_onnx(RNNZOO_ONNX, family),
+        RNNZOO_INT8: lambda: _rnnzoo_onnx(RNNZOO_INT8, family, quantize="int8"),
         KERAS: lambda: keras_engine(family),
         ONNX: lambda: onnx_engine(family, threads, folder),
         TORCH: lambda: torch_engine(family, threads),
@@ -78,8 +79,11 @@ def rnnzoo_engine(name: str, family: Family, task: Any) -> Engine:
 
     stream = (lambda: _Heard(task)) if task.family == "deepspeech" else None
     if name != RNNZOO:
-        why = "another engine stands behind predict alone"
-        return Engine(name, None, predict, task, {"network": why}, stream)
+
+        def run(tensors: Tensors) -> Tensors:
+            return task.onnx_engine().run("network", tensors)
+
+        return Engine(name, run, predict, task, {}, stream)
     return Engine(name, graph_of(task.network), predict, task, {}, stream)
 
 
@@ -114,15 +118,15 @@ def graph_of(network: Any) -> Run:
     return run
 
 
-def _rnnzoo_onnx(family: Family) -> Engine:
+def _rnnzoo_onnx(name: str, family: Family, **options: Any) -> Engine:
     import rnnzoo
-    from rnnzoo.errors import InputError
+    from rnnzoo.errors import MissingDependencyError
 
     try:
-        task = rnnzoo.load(family.name, dtype="float32", engine="onnx")
-    except (InputError, TypeError) as error:
-        raise LookupError(f'load(engine="onnx") is not there: {error}') from error
-    return rnnzoo_engine(RNNZOO_ONNX, family, task)
+        task = rnnzoo.load(family.name, dtype="float32", engine="onnx", **options)
+    except MissingDependencyError as error:
+        raise LookupError(str(error)) from error
+    return rnnzoo_engine(name, family, task)
 
 
 # --- plain Keras ---------------------------------------------------------------------------

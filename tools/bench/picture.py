@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.record import CLOSE, KERAS, ONNX, RNNZOO, RNNZOO_ONNX, TORCH, Row
+from bench.record import CLOSE, KERAS, ONNX, RNNZOO, RNNZOO_INT8, RNNZOO_ONNX, TORCH, Row
 
 _COLOURS = {
     RNNZOO: "black",
     RNNZOO_ONNX: "dimgray",
+    RNNZOO_INT8: "tab:green",
     KERAS: "tab:red",
     ONNX: "tab:blue",
     TORCH: "tab:orange",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bench.peers import keras_lstm
-from bench.record import KERAS, ONNX, RNNZOO, RNNZOO_ONNX, TORCH, Row
+from bench.record import KERAS, ONNX, RNNZOO, RNNZOO_INT8, RNNZOO_ONNX, TORCH, Row
 from bench.rows import Measurement
 from bench.timing import interleaved, summary
 
@@ -38,7 +38,8 @@ def train(m: Measurement, threads: int) -> Iterator[Row]:
         TORCH: lambda: _torch_step(task, family, named, y, weight, threads),
     }
     why = "it is for use alone"
-    left_out, steps, differences = {ONNX: why, RNNZOO_ONNX: why}, {}, {}
+    left_out = dict.fromkeys((ONNX, RNNZOO_ONNX, RNNZOO_INT8), why)
+    steps, differences = {}, {}
     for name, make in makers.items():  # all of them before any takes a step
         if name in m.missing:
             left_out[name] = m.missing[name]
