@@ -215,6 +215,16 @@ class Engined(Quantizable):
         out = self._compiled(*(tf.constant(tensors[name]) for name in self._inputs))
         return {name: tensor.numpy() for name, tensor in out.items()}
 
+    def set_weights(self, weights: list[np.ndarray]) -> None:
+        """As of `keras.Model`."""
+        super().set_weights(weights)
+        self._forget_engine()
+
+    def load_own_variables(self, store: Any) -> None:
+        """Take from `store` what Keras' files hold besides the layers' weights, which follow."""
+        super().load_own_variables(store)
+        self._forget_engine()
+
     def _check_trains(self, aim: str) -> None:
         super()._check_trains(aim)
         if self._engine != "tensorflow":

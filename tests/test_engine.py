@@ -78,10 +78,20 @@ def test_what_trains_does_so_with_tensorflow_alone():
     assert found != pytest.approx(first.likelihoods, abs=1e-3)
 
 
-def test_new_weights_are_taken_up():
+def test_new_weights_are_taken_up(tmp_path):
     model = rnnzoo.load("deeploc-multiloc", engine="onnx")
     model.predict("MSKL")
+    kept = model.get_weights()
     model.assign_weights({path: 0 * value for path, value in model.weight_values().items()})
+    assert list(model.predict("MSKL").likelihoods.values()) == pytest.approx([1 / 11] * 11)
+    model.set_weights(kept)
+    assert max(model.predict("MSKL").likelihoods.values()) > 0.2
+    model.set_weights([0 * value for value in kept])
+    model.predict("MSKL")
+    model.save(tmp_path / "nothing.keras")
+    model.set_weights(kept)
+    model.predict("MSKL")
+    model.load_weights(tmp_path / "nothing.keras")
     assert list(model.predict("MSKL").likelihoods.values()) == pytest.approx([1 / 11] * 11)
 
 

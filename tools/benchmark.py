@@ -2,7 +2,7 @@
 
     python tools/benchmark.py [NAME ...] [--rows ROW ...] [--threads 2] [--rounds 5] [--quick]
                               [--engines ENGINE ...] [--data DIR] [-o FOLDER]
-    python tools/benchmark.py --merge FOLDER/benchmark.json ... -o FOLDER
+    python tools/benchmark.py --merge FOLDER/benchmark.json ... [--brief CASE ...] -o FOLDER
 
 writes benchmark.json, benchmark.md and benchmark.png. Engines are plain Keras on its own layers
 (`keras.Model.predict`), PyTorch (`torch.nn`, weights carried over), ONNX Runtime (the exported
@@ -127,6 +127,9 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--data", type=Path, help="folder of data sets, with en-fr and protein")
     found.add_argument("-o", "--output", type=Path, default=Path("benchmark"), metavar="FOLDER")
     found.add_argument("--merge", nargs="+", type=Path, metavar="JSON", help="put reports together")
+    found.add_argument(
+        "--brief", nargs="+", metavar="CASE", help="print these cases alone, in short"
+    )
     found.add_argument("--no-picture", action="store_true")
     return found
 
@@ -162,7 +165,7 @@ def main(arguments: list[str] | None = None) -> None:
         from bench.picture import draw
 
         draw(report, options.output / "benchmark.png")
-    print(record.table(report))
+    print(record.brief(report, options.brief) if options.brief else record.table(report))
 
 
 if __name__ == "__main__":

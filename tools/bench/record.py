@@ -132,6 +132,30 @@ def table(report: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def brief(report: Mapping[str, Any], cases: Iterable[str]) -> str:
+    """Medians of some cases as a short table, a line for each entry and case.
+
+    Examples
+    --------
+    >>> row = Row("net", "batch", "predict", {"rnnzoo": {"median": 2.0}, "Keras": {"median": 3.0}})
+    >>> print(brief({"rows": [dataclasses.asdict(row)]}, ["predict"]))
+    | entry | what | rnnzoo | Keras |
+    |---|---|--:|--:|
+    | `net` | predict | 2 s | 3 s |
+    """
+    wanted = list(cases)
+    rows = [Row(**row) for row in report["rows"] if row["case"] in wanted]
+    engines = [name for name in ORDER if any(name in row.figures for row in rows)]
+    lines = [f"| entry | what | {' | '.join(engines)} |", "|---|---|" + "--:|" * len(engines)]
+    for row in sorted(rows, key=lambda row: (row.entry, wanted.index(row.case))):
+        cells = [
+            shown(row.figures[name]["median"], row.unit) if name in row.figures else ""
+            for name in engines
+        ]
+        lines.append(f"| `{row.entry}` | {row.case} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def _said(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {part}" for name, part in value.items())
