@@ -211,7 +211,7 @@ def onnx_model(graph: Graph, network: keras.Model) -> bytes:
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        with portable(native_lstm=graph.padded_right), _without_cudnn(network):
+        with portable(graph.padded_right, constant_weights=True), _without_cudnn(network):
             model, _ = tf2onnx.convert.from_function(
                 function,
                 function.input_signature,

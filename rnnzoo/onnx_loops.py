@@ -45,16 +45,25 @@ def free_loops(graph: Any) -> None:
 def _free_loop(graph: Any, node: Any, body: Any) -> None:
     results = [output.name for output in body.output]
     shown = {output.name for output in graph.output}
+    own = _names_of(body)  # which would hide those of the graph around it
     outer: dict[str, str] = {}  # for a name of the body, or of the loop's results
     for place in reversed(range(len(node.input) - _GIVEN)):
         name, after = body.input[_GIVEN + place].name, node.output[place]
         unchanged = body.output[1 + place].name == name and results.count(name) == 1
-        if unchanged and after not in shown:
+        if unchanged and after not in shown and node.input[_GIVEN + place] not in own:
             outer[name] = outer[after] = node.input[_GIVEN + place]
             del node.input[_GIVEN + place], node.output[place]
             del body.input[_GIVEN + place], body.output[1 + place]
     _rename(body, outer)
     _rename(graph, outer)
+
+
+def _names_of(graph: Any) -> set[str]:
+    """What the nodes of a graph, and of those within it, give, and what is given to it."""
+    names = {value.name for value in (*graph.input, *graph.initializer)}
+    for node in graph.node:
+        names.update(node.output, *map(_names_of, _graphs_of(node)))
+    return names
 
 
 def _rename(graph: Any, names: dict[str, str]) -> None:

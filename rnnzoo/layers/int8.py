@@ -19,6 +19,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rnnzoo.layers.portable import has_constant_weights
 from rnnzoo.weights import SCALE
 
 
@@ -97,6 +98,11 @@ class Int8Weight:
         return self.integers.shape
 
     def _expanded(self) -> tf.Tensor:
+        if has_constant_weights():
+            with tf.init_scope():
+                value = np.asarray(self)
+            # a name that no node of a loop's own graph has
+            return tf.constant(value, self.dtype, name=self.integers.path.replace("/", "_"))
         wide = tf.cast(self.integers.value, tf.float32) * tf.convert_to_tensor(self.scale.value)
         return tf.cast(wide, self.dtype)
 

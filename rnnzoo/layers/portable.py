@@ -12,21 +12,24 @@ import tensorflow as tf
 
 _PORTABLE = contextvars.ContextVar("portable", default=False)
 _NATIVE = contextvars.ContextVar("native", default=False)
+_CONSTANT = contextvars.ContextVar("constant", default=False)
 
 
 @contextlib.contextmanager
-def portable(native_lstm: bool = False) -> Iterator[None]:
+def portable(native_lstm: bool = False, constant_weights: bool = False) -> Iterator[None]:
     """Within it layers are traced without cuDNN and Fourier transforms, to the same results.
 
     With `native_lstm` a recurrence is traced as one operation that only `rnnzoo.export` can read,
-    not run here: ONNX has an LSTM of its own, which runtimes are fast at.
+    not run here: ONNX has an LSTM of its own, which runtimes are fast at. With `constant_weights`
+    what is kept in int8 is traced as the numbers that it stands for.
     """
-    tokens = _PORTABLE.set(True), _NATIVE.set(native_lstm)
+    flags = {_PORTABLE: True, _NATIVE: native_lstm, _CONSTANT: constant_weights}
+    tokens = {flag: flag.set(value) for flag, value in flags.items()}
     try:
         yield
     finally:
-        _PORTABLE.reset(tokens[0])
-        _NATIVE.reset(tokens[1])
+        for flag, token in tokens.items():
+            flag.reset(token)
 
 
 def is_portable() -> bool:
@@ -53,6 +56,19 @@ def has_native_lstm() -> bool:
     True
     """
     return _NATIVE.get()
+
+
+def has_constant_weights() -> bool:
+    """Whether the graph that is being traced takes weights as constants, however they are kept.
+
+    Examples
+    --------
+    >>> from rnnzoo.layers.portable import has_constant_weights, portable
+    >>> with portable(constant_weights=True):
+    ...     has_constant_weights()
+    True
+    """
+    return _CONSTANT.get()
 
 
 def native_lstm(
