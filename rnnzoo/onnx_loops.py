@@ -46,16 +46,18 @@ def _free_loop(graph: Any, node: Any, body: Any) -> None:
     results = [output.name for output in body.output]
     shown = {output.name for output in graph.output}
     own = _names_of(body)  # which would hide those of the graph around it
-    outer: dict[str, str] = {}  # for a name of the body, or of the loop's results
+    within: dict[str, str] = {}  # by a name of the body, where it comes from
+    behind: dict[str, str] = {}  # by a name of the loop's results
     for place in reversed(range(len(node.input) - _GIVEN)):
         name, after = body.input[_GIVEN + place].name, node.output[place]
+        given = node.input[_GIVEN + place]
         unchanged = body.output[1 + place].name == name and results.count(name) == 1
-        if unchanged and after not in shown and node.input[_GIVEN + place] not in own:
-            outer[name] = outer[after] = node.input[_GIVEN + place]
+        if unchanged and after not in shown and given not in own:
+            within[name] = behind[after] = given
             del node.input[_GIVEN + place], node.output[place]
             del body.input[_GIVEN + place], body.output[1 + place]
-    _rename(body, outer)
-    _rename(graph, outer)
+    _rename(body, within)
+    _rename(graph, behind)
 
 
 def _names_of(graph: Any) -> set[str]:
@@ -67,11 +69,13 @@ def _names_of(graph: Any) -> set[str]:
 
 
 def _rename(graph: Any, names: dict[str, str]) -> None:
-    """Let the nodes of a graph, and of those within it, take their inputs from elsewhere."""
+    """Let the nodes of a graph, and of those within it, take their inputs from elsewhere; a name
+    that a graph within gives to something of its own means that there."""
     for node in graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
         for body in _graphs_of(node):
-            _rename(body, names)
+            hidden = _names_of(body)
+            _rename(body, {name: to for name, to in names.items() if name not in hidden})
 
 
 def _graphs_of(node: Any) -> Iterator[Any]:

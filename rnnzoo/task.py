@@ -457,8 +457,10 @@ class Task(Engined, Trainable):
         """Write the network for another runtime, whole or not at all.
 
         Tensors go in and come out by name, as `graphs()` lists them, in float32. Sizes of batch and
-        time stay open for SavedModel and ONNX; for LiteRT, which needs no "Flex" operators then,
-        the batch is one input and every length is fixed.
+        time stay open for SavedModel and ONNX, from one row on; for LiteRT, which needs no "Flex"
+        operators then, the batch is one input and every length is fixed. Inputs are padded on the
+        right, as the network's preprocessor pads them. A SavedModel of a model in int8 is in int8
+        too, the others hold float32.
 
         Parameters
         ----------

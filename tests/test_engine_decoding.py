@@ -123,3 +123,24 @@ def test_loops_carry_only_what_they_change():
     assert list(outer.output) == ["last", "shown"]  # what is asked for stays
     assert list(inner.output) == ["y"]
     assert len(inner.attribute[0].g.input) == 3
+
+
+def test_loops_side_by_side_may_share_names():
+    import onnx
+    import onnxruntime
+
+    body = """body = body (int64 step, bool before, float x, float by)
+        => (bool after, float y, float by) { after = Identity (before) y = Mul (x, by) }"""
+    model = onnx.parser.parse_model(f"""<ir_version: 8, opset_import: ["" : 18]>
+        beside (int64 times, float one, float two, float three) => (float first, float second) {{
+            go_on = Constant <value = bool {{1}}> ()
+            first, a = Loop (times, go_on, one, two) <{body}>
+            second, b = Loop (times, go_on, one, three) <{body}>
+        }}""")
+    free_loops(model.graph)
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    inputs = {"times": 2, "one": 1, "two": 2, "three": 3}
+    given = {n: np.array(v, "i8" if n == "times" else "f4") for n, v in inputs.items()}
+    assert [float(value) for value in session.run(None, given)] == [4.0, 9.0]

@@ -100,8 +100,15 @@ def test_steps_of_any_stride_and_window_are_the_network(kind):
     np.testing.assert_allclose(found["log_probs"], wanted["log_probs"], atol=1e-4)
 
 
-@pytest.mark.parametrize("format", ["saved_model", "litert"])
-@pytest.mark.parametrize("name", ["deeploc-multiloc", "graves-handwriting-reader"])
+@pytest.mark.parametrize(
+    ("name", "format"),
+    [
+        ("deeploc-multiloc", "saved_model"),
+        ("deeploc-multiloc", "litert"),
+        ("deeploc-multiloc", "onnx"),
+        ("graves-handwriting-reader", "onnx"),
+    ],
+)
 def test_released_models_give_the_same(name, format, tmp_path):
     model = rnnzoo.load(name, dtype="float32")
     pairs = PAIRS.get(model.family) or (PROTEINS, model.preprocessor.config.locations[:2])

@@ -104,11 +104,12 @@ def difference(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> f
     Raises
     ------
     AssertionError
-        If an output is missing, or of another shape or dtype.
+        If an output is missing, of another shape or dtype, or not finite where it should be.
     """
     for name, value in wanted.items():
         assert found[name].shape == value.shape, (name, found[name].shape, value.shape)
         assert found[name].dtype == value.dtype, (name, found[name].dtype, value.dtype)
+        assert np.isfinite(found[name][np.isfinite(value)]).all(), name
     return max(float(np.abs(found[n].astype("f8") - v).max(initial=0.0)) for n, v in wanted.items())
 
 
