@@ -101,11 +101,17 @@ class BatchPredictor:
 
 
 def _limit_threads(threads: Any) -> None:
-    if not isinstance(threads, int) or threads < 1:
+    if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
         raise InputError(f"threads must be a whole number above 0, got {threads!r:.40}")
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+    except RuntimeError as error:
+        raise InputError(
+            "threads cannot be chosen any more, as TensorFlow has run in this process: make the "
+            "predictor first"
+        ) from error
 
 
 def plain_columns(result: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import abc
 import logging
 import pathlib
 import tempfile
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,11 +19,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rnnzoo.errors import InputError, MissingDependencyError
+from rnnzoo.errors import ExportError, InputError, MissingDependencyError
 from rnnzoo.export import Graph, check_float32, onnx_model, tensor_function
 from rnnzoo.quantized import Quantizable
 
 ENGINES = ("tensorflow", "onnx")
+_CONVERTING = threading.Lock()  # layers are traced as another device would have them meanwhile
 
 
 def check_engine(engine: Any, network: keras.Model) -> None:
@@ -47,19 +49,18 @@ def check_engine(engine: Any, network: keras.Model) -> None:
     if engine == "onnx":
         check_float32(network, "onnx")
         try:
-            import onnxruntime
+            import onnxruntime  # noqa: F401
             import tf2onnx  # noqa: F401
         except ImportError as error:
             raise MissingDependencyError("engine='onnx'", "onnxruntime", "export") from error
-        onnxruntime.set_default_logger_severity(3)
 
 
 class OnnxEngine:
     """Graphs of a network, run by onnxruntime with the weights that it has at a graph's first run.
 
     With `int8` the products with constant matrices, those of recurrences too, are of int8, to which
-    what goes into them is rounded as it comes, by its own range: faster, and a little other results
-    (onnxruntime's dynamic quantization). The spectrogram of sound stays in float32.
+    what goes into them is rounded as it comes, by its own range, and each matrix has one scale:
+    faster, and a little other results (onnxruntime's dynamic quantization). The spectrogram of sound stays in float32.
 
     A graph is converted when it is first asked for, which takes seconds, and kept. It runs on as
     many threads as TensorFlow was told to use within an operation
@@ -88,20 +89,23 @@ class OnnxEngine:
         Raises
         ------
         ExportError
-            If it cannot be converted.
+            If it cannot be converted, or onnxruntime does not take it.
         """
         import onnxruntime
 
-        if name not in self._sessions:
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = tf.config.threading.get_intra_op_parallelism_threads()
-            content = onnx_model(self.graphs[name], self.network)
-            self._sessions[name] = onnxruntime.InferenceSession(
-                _with_int8(content) if self.int8 else content,
-                options,
-                providers=["CPUExecutionProvider"],
-            )
-        return self._sessions[name]
+        with _CONVERTING:
+            if name not in self._sessions:
+                content = onnx_model(self.graphs[name], self.network)
+                try:
+                    content = _with_int8(content) if self.int8 else content
+                    self._sessions[name] = onnxruntime.InferenceSession(
+                        content, _session_options(), providers=["CPUExecutionProvider"]
+                    )
+                except Exception as error:  # onnxruntime's own are of many kinds
+                    raise ExportError(
+                        f"onnxruntime cannot take this graph: {str(error).strip():.500}"
+                    ) from error
+            return self._sessions[name]
 
     def run(self, name: str, tensors: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """A graph's outputs by their names, for its inputs by theirs."""
@@ -114,17 +118,26 @@ class OnnxEngine:
         return dict(zip(graph.outputs, session.run(list(graph.outputs), feeds), strict=True))
 
 
+def _session_options() -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = tf.config.threading.get_intra_op_parallelism_threads()
+    options.log_severity_level = 3
+    return options
+
+
 def _with_int8(content: bytes) -> bytes:
     """An ONNX model with products of int8 in the place of those with constant matrices."""
     import onnx
     import onnxruntime
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    logging.getLogger().addFilter(_says_nothing)  # of preprocessing, which is done here
+    logging.getLogger().addFilter(_says_nothing_of_preprocessing)
     try:
         with tempfile.TemporaryDirectory() as folder:
             folded, rounded = (pathlib.Path(folder, name) for name in ("folded", "rounded"))
-            options = onnxruntime.SessionOptions()
+            options = _session_options()
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
             options.optimized_model_filepath = str(folded)
             onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
@@ -139,11 +152,11 @@ def _with_int8(content: bytes) -> bytes:
             )
             return rounded.read_bytes()
     finally:
-        logging.getLogger().removeFilter(_says_nothing)
+        logging.getLogger().removeFilter(_says_nothing_of_preprocessing)
 
 
-def _says_nothing(_: logging.LogRecord) -> bool:
-    return False
+def _says_nothing_of_preprocessing(record: logging.LogRecord) -> bool:
+    return "pre-processing before quantization" not in record.getMessage()  # it is done here
 
 
 class Engined(Quantizable):
@@ -171,12 +184,14 @@ class Engined(Quantizable):
 
     @property
     def engine(self) -> str:
-        """What `predict` computes with: "tensorflow", or "onnx" for onnxruntime, which is often
+        """What `predict` and `stream` compute with: "tensorflow", or "onnx" for onnxruntime, often
         faster on a CPU and gives the same results up to rounding. A model in int8 is computed in
-        int8 by it, which is faster still and rounds what goes into each product too.
+        int8 by it, which is faster still and rounds more: what goes into each product too.
 
         It can be set. With "onnx" predictions are made with the weights as they were at the first
-        one: to train, set "tensorflow", and "onnx" again after it.
+        one: to train, set "tensorflow", and "onnx" again after it. Weights that are set or loaded
+        through this model are noticed; after assigning to variables set "onnx" anew. A copy of the
+        model computes with "tensorflow".
 
         Examples
         --------
@@ -192,6 +207,12 @@ class Engined(Quantizable):
         self._engine = engine
         self._forget_engine()
         self.train_function = None  # asks again whether it may train
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "engine":  # Keras leaves out what is set to the same value
+            type(self).engine.fset(self, value)
+        else:
+            super().__setattr__(name, value)
 
     def onnx_engine(self) -> OnnxEngine | None:
         """What runs the graphs of `predict` by onnxruntime, if it is asked for."""
@@ -210,8 +231,8 @@ class Engined(Quantizable):
             return engine.run("network", tensors)
         if self._compiled is None:
             graph = self.prediction_graphs()["network"]
-            self._compiled = tensor_function(graph).get_concrete_function()
             self._inputs = list(graph.inputs)
+            self._compiled = tensor_function(graph).get_concrete_function()
         out = self._compiled(*(tf.constant(tensors[name]) for name in self._inputs))
         return {name: tensor.numpy() for name, tensor in out.items()}
 

@@ -170,6 +170,9 @@ class Quantizable(keras.Model):
                 "without quantize"
             )
 
+    def _forget_engine(self) -> None:
+        """Let go of what predicts with the weights as they were."""
+
     def _forget_graphs(self) -> None:
         """Let go of compiled graphs, which hold the variables that they were made with."""
         for model in (self, self.network):

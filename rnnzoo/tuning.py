@@ -198,6 +198,7 @@ class Tunable(Quantizable):
             weight.trainable = path in in_full and path not in frozen and _can_train(weight)
         self._updates.append(LowRank(chosen, rank, alpha, in_full, frozen))
         self._compile_again()
+        self._forget_engine()
 
     def _with_averages(self, chosen: Collection[str]) -> list[str]:
         """Weights, and the averages of each normalisation whose scale is among them: these move
@@ -233,6 +234,7 @@ class Tunable(Quantizable):
         for path, weight in self.weights_by_path().items():
             weight.trainable = _can_train(weight) and path not in frozen
         self._compile_again()
+        self._forget_engine()
 
     def save_adapter(self, folder: Path) -> None:
         """Write the low-rank updates as a small folder that `rnnzoo.load(..., adapter=folder)`

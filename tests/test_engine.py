@@ -57,6 +57,7 @@ def test_every_network_that_runs_as_a_whole(models, family):
     before, after = same_as_tensorflow(models(family), list(inputs))
     for one, other in zip(before, after, strict=True):
         assert one.text == other.text
+        assert one.confidence == pytest.approx(other.confidence, abs=1e-5)
 
 
 def test_what_trains_does_so_with_tensorflow_alone():
@@ -91,6 +92,11 @@ def test_new_weights_are_taken_up(tmp_path):
     model.save(tmp_path / "nothing.keras")
     model.set_weights(kept)
     model.predict("MSKL")
+    model.load_weights(tmp_path / "nothing.keras")
+    for weight, value in zip(model.weights, kept, strict=True):
+        weight.assign(value)
+    model.engine = "onnx"  # the same again
+    assert max(model.predict("MSKL").likelihoods.values()) > 0.2
     model.load_weights(tmp_path / "nothing.keras")
     assert list(model.predict("MSKL").likelihoods.values()) == pytest.approx([1 / 11] * 11)
 

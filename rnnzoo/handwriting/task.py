@@ -189,6 +189,7 @@ class HandwritingWriter(PenTask):
 
     family = "handwriting"
     raw_kind = "ink"
+    example = " "
     preprocessor_config_type = PreprocessorConfig
     decoding_type = SamplingOptions
     heads = ("alphabet",)
