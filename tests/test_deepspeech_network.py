@@ -210,6 +210,38 @@ def test_a_stream_gives_frames_as_soon_as_they_are_known():
     assert sum(found) + len(stream.finish()) == 49
 
 
+def test_a_frame_waits_for_less_than_a_hop_after_it_is_known():
+    """Frame t sees the spectrogram up to 2 + 2 * 1 behind its own, and 4 steps of its own ahead."""
+    stream = FrameStream(recognizer(FORWARD).get_layer("recognizer"))
+    told = [n for n, part in enumerate(np.split(sound(16000), 100), 1) for _ in stream.feed(part)]
+    known = [(160 * (2 * (t + 4 + 1) + 2) + 400) / 160 for t in range(len(told))]
+    waited = np.subtract(told, np.ceil(known))
+    assert waited.min() >= 0
+    assert waited.max() < 2
+
+
+def test_a_stream_tells_the_spectrogram_of_what_it_takes_in():
+    model = recognizer(FORWARD).get_layer("recognizer")
+    stream, samples, mels = FrameStream(model), sound(5555), []
+    for part in np.split(samples, [7, 1000, 1001, 4000]):
+        stream.feed(part)
+        mels.append(stream.mels)
+    stream.finish()
+    mels.append(stream.mels)
+    np.testing.assert_allclose(np.concatenate(mels), model.spectrogram(samples[None])[0], atol=1e-4)
+    assert stream.finish().shape == (0, 6)
+    assert stream.mels.shape == (0, 16)
+
+
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
+def test_a_stream_in_16_bits_is_the_whole_at_once(dtype):
+    model = build_network(FORWARD, dtype=dtype)
+    stream, samples = FrameStream(model.get_layer("recognizer")), sound(9000)
+    found = [stream.feed(part) for part in np.split(samples, [100, 3000, 6001])]
+    found.append(stream.finish())
+    np.testing.assert_allclose(np.concatenate(found), heard(model, [samples])[0], atol=0.05)
+
+
 def test_a_network_that_needs_the_whole_does_not_stream():
     for config in (SMALL, dataclasses.replace(FORWARD, normalization="utterance")):
         with pytest.raises(InputError, match="forward-only"):

@@ -12,6 +12,7 @@ from conftest import CLIPS, ROOT, loaded_once
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import rnnzoo
 from rnnzoo.cli import main
 from rnnzoo.errors import InputError
 
@@ -97,6 +98,29 @@ def test_listen_writes_what_predict_says(monkeypatch, capsys, offline):
 
     assert heard() == f"{offline.text}\n"
     assert json.loads(heard("--json"))["text"] == offline.text
+
+
+@pytest.mark.parametrize("quantize", [None, "int8"])
+def test_onnxruntime_hears_the_same(quantize):
+    samples = samples_of("fsdd-yweweler-3-1-4.opus")
+    model = rnnzoo.load("deepspeech-digits", quantize=quantize)
+    found = []
+    for engine in ("tensorflow", "onnx"):
+        model.engine = engine
+        with model.stream() as stream:
+            for piece in np.array_split(samples, 17):
+                stream.feed(piece)
+        found.append(stream.finish())
+    ours, theirs = found
+    assert theirs.text == ours.text == "three one four"
+    assert theirs.log_probs.shape == ours.log_probs.shape
+    np.testing.assert_allclose(theirs.spectrogram, ours.spectrogram, atol=0.02)
+    if quantize is None:
+        np.testing.assert_allclose(theirs.log_probs, ours.log_probs, atol=1e-3)
+        assert "step" in model.onnx_engine()._sessions
+        whole = model.predict((np.tile(samples, 20), RATE))  # too long for one piece
+        model.engine = "tensorflow"
+        assert model.predict((np.tile(samples, 20), RATE)).text == whole.text
 
 
 def idled(seconds, level, samples):

@@ -26,6 +26,11 @@ STREAMS = {
         "time_strides": (3, 2), "conv_times": (5, 7), "conv_channels": (3, 2),
         "conv_frequencies": (3, 3), "frequency_strides": (2, 1),
     },
+    "strides": {  # one frame that is not real comes before those that the second sees
+        "bidirectional": False, "normalization": "running", "lookahead": 1,
+        "time_strides": (2, 2), "conv_times": (7, 5), "conv_channels": (3, 2),
+        "conv_frequencies": (3, 3), "frequency_strides": (2, 1),
+    },
     "dense": {
         "bidirectional": False, "normalization": "running", "conv_channels": (), "conv_times": (),
         "conv_frequencies": (), "time_strides": (), "frequency_strides": (), "num_dense_layers": 2,
@@ -81,7 +86,7 @@ def test_sound_that_streams_goes_step_by_step(format, tmp_path):
     assert found["steps"] < 1e-4
 
 
-@pytest.mark.parametrize("kind", ["rnn", "dense"])
+@pytest.mark.parametrize("kind", ["rnn", "strides", "dense"])
 def test_steps_of_any_stride_and_window_are_the_network(kind):
     model = tiny_stream(kind)
     graphs = model.graphs()

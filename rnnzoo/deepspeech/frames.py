@@ -1,29 +1,43 @@
 """A forward-only network on sound as it comes: its whole state goes from piece to piece.
 
-Every layer keeps the few frames that its next output needs, the recurrent layers keep their
-states, so that memory does not grow and the output is that of the whole recording at once, up to
-rounding.
+A piece is one call of one graph, which gives its spectrogram besides. Made of the layers' own
+graphs, each waiting for what it needs, a piece took about twice as long, most of it between them.
+Sound waits until it is a whole number of output frames, less than one at a time; then memory does
+not grow, and the output is that of the whole recording at once, up to rounding.
 """
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from rnnzoo.deepspeech.network import Recognizer, TimeLayer
+from rnnzoo.deepspeech.graphs import Stepper
+from rnnzoo.deepspeech.network import Recognizer
+from rnnzoo.engine import OnnxEngine
 from rnnzoo.errors import InputError
-from rnnzoo.layers.int8 import expand_once
+from rnnzoo.export import tensor_function
 
 
 class FrameStream:
     """Samples to frames of log-probabilities, piece by piece.
 
+    Making the first one of a network compiles its graph, which takes seconds.
+
     Parameters
     ----------
     recognizer : Recognizer
         Forward-only, with running normalisation.
+    engine : OnnxEngine, optional
+        What computes instead of TensorFlow, with the recognizer's graph for one stream as "step",
+        as `SpeechRecognizer.onnx_engine` gives it.
+
+    Attributes
+    ----------
+    mels : np.ndarray
+        [frames, num_mels], the spectrogram of what the last call has taken in.
 
     Raises
     ------
@@ -32,6 +46,9 @@ class FrameStream:
 
     Examples
     --------
+    Half a second has 24 frames. The last 7 wait for what their layers see ahead; besides, every
+    one waits for whole hops of 320 samples:
+
     >>> import numpy as np
     >>> from rnnzoo.deepspeech import DeepSpeechConfig
     >>> from rnnzoo.deepspeech.frames import FrameStream
@@ -39,138 +56,97 @@ class FrameStream:
     >>> config = DeepSpeechConfig(num_layers=1, hidden_dim=8, conv_channels=(2, 2),
     ...                           bidirectional=False, normalization="running")
     >>> stream = FrameStream(Recognizer(config))
-    >>> first = stream.feed(np.zeros(8000, "float32"))
-    >>> len(first) + len(stream.finish())
-    24
+    >>> len(stream.feed(np.zeros(8000, "float32"))), len(stream.finish())
+    (17, 7)
     """
 
-    def __init__(self, recognizer: Recognizer) -> None:
+    def __init__(self, recognizer: Recognizer, engine: OnnxEngine | None = None) -> None:
         config = recognizer.config
         if config.bidirectional or config.normalization != "running":
             raise InputError(
                 "this network hears a recording as a whole (it is bidirectional, or normalises "
                 "over all of it): stream with a forward-only one"
             )
-        self.recognizer = recognizer
+        self.recognizer, self.engine = recognizer, engine
         if not recognizer.built:
             recognizer.build((None, None))
-        # traced once for all streams of a network: the graphs stay with it
-        if (graphs := getattr(recognizer, "stream_graphs", None)) is None:
-            graphs = recognizer.stream_graphs = _Graphs(recognizer)
-        self._graphs = graphs
-        self._windows = [_Window(recognizer, *one) for one in graphs.local]
-        self._row = graphs.row and _Window(recognizer, *graphs.row)
+        # traced once for all streams of a network: the graph stays with it
+        if (compiled := getattr(recognizer, "stream_graphs", None)) is None:
+            compiled = recognizer.stream_graphs = _Compiled(recognizer)
+        self._compiled, self._stepper = compiled, compiled.stepper
+        if engine is None:
+            compiled.warm_up()
+        else:
+            engine.session("step")
         self.reset()
 
     def reset(self) -> None:
         """Forget all that was heard."""
-        recognizer = self.recognizer
         self._samples = np.zeros(0, np.float32)
-        self._sums = recognizer.normalization.start(
-            tf.zeros((1, 1, recognizer.config.num_mels), tf.float32)
-        )
-        self._states = [
-            [tf.cast(state, recognizer.compute_dtype) for state in layer.get_initial_state(1)]
-            for layer in recognizer.recurrent
-        ]
-        for window in self._all_windows():
-            window.reset()
-        self._any = False
+        self._heard = self._hops = 0  # samples, and hops of them that the graph has had
+        self._state: dict[str, Any] | None = None
+        self.mels = np.zeros((0, self.recognizer.config.num_mels), np.float32)
 
     def feed(self, samples: np.ndarray) -> np.ndarray:
         """The frames [frames, symbols] that are known once these samples [samples] are heard."""
-        return self._push(samples, last=False)
+        stepper = self._stepper
+        self._samples = np.concatenate([self._samples, samples])
+        self._heard += len(samples)
+        opening = stepper.opening if self._state is None else 0
+        hops = (len(self._samples) - opening) // stepper.hop
+        fewest = stepper.first_hops if self._state is None else 1
+        return self._push(hops if hops >= fewest else 0)
 
     def finish(self) -> np.ndarray:
         """The frames that were still waiting for sound to come."""
-        return self._push(np.zeros(0, np.float32), last=True)
-
-    def _all_windows(self) -> list[_Window]:
-        return [*self._windows, *([self._row] if self._row else [])]
-
-    def _push(self, samples: np.ndarray, last: bool) -> np.ndarray:
         config = self.recognizer.config
-        nothing = np.zeros((0, config.num_symbols), np.float32)
-        self._samples = np.concatenate([self._samples, samples])
-        x: Any = None
-        count = (len(self._samples) - config.frame_length) // config.frame_step + 1
-        if count > 0:
-            used = (count - 1) * config.frame_step + config.frame_length
-            x, self._sums = self._graphs.hear(self._samples[None, :used], self._sums)
-            self._samples = self._samples[count * config.frame_step :]
-            self._any = True
-        elif not (last and self._any):
-            return nothing
-        for window in self._windows:
-            x = window.push(x, last)
-        if x is not None:
-            x, self._states = self._graphs.recur(x, self._states)
-        if self._row:
-            x = self._row.push(x, last)
-        return nothing if x is None else self._graphs.end(x)[0].numpy()
+        seen = max(0, (self._heard - config.frame_length) // config.frame_step + 1)
+        frames = -(-seen // config.frame_stride)
+        return self._push(frames + self._stepper.delay - self._hops if frames else 0)
+
+    def _push(self, hops: int) -> np.ndarray:
+        """So many hops on, of zeros where there is no more sound."""
+        config, stepper = self.recognizer.config, self._stepper
+        if not hops:
+            self.mels = self.mels[:0]
+            return np.zeros((0, config.num_symbols), np.float32)
+        if self._state is None:
+            opening, self._samples = np.split(self._samples, [stepper.opening])
+            self._state = stepper.start({"samples": tf.constant(opening[None])})
+        size = hops * stepper.hop
+        piece, self._samples = np.split(self._samples, [size])
+        samples = np.pad(piece, (0, size - len(piece)))[None]
+        lengths = np.array([len(piece)], np.int32)
+        tensors = {"samples": samples, "lengths": lengths, **self._state}
+        engine = self.engine
+        out = self._compiled.run(tensors) if engine is None else engine.run("step", tensors)
+        self._state = {name: out[f"next_{name}"] for name in self._state}
+        self._hops += hops
+        log_probs, real, mels = (np.asarray(out[name])[0] for name in ("log_probs", "real", "mels"))
+        self.mels = mels[: len(piece) // config.frame_step]
+        return log_probs[real]
 
 
-class _Graphs:
-    """A network's parts as graphs that take any number of frames."""
+class _Compiled:
+    """A network's step, compiled when it is first needed, for pieces of any length."""
 
     def __init__(self, recognizer: Recognizer) -> None:
-        self.recognizer = recognizer
-        self.hear = tf.function(self._heard, reduce_retracing=True)
-        self.recur = tf.function(self._recurrent, reduce_retracing=True)
-        self.end = tf.function(recognizer.log_probs, reduce_retracing=True)
-        self.local = [self._window(layer) for layer in recognizer.local]
-        self.row = recognizer.row and self._window(recognizer.row)
+        self.stepper = Stepper(recognizer, alone=True)
+        self._step: Any = None
+        self._lock = threading.Lock()
 
-    @staticmethod
-    def _window(layer: TimeLayer) -> tuple[TimeLayer, Any]:
-        return layer, tf.function(layer.valid, reduce_retracing=True)
+    def warm_up(self) -> None:
+        """Compile, and run once: the first run is the one that takes time."""
+        with self._lock:  # one trace, however many threads ask
+            if self._step is None:
+                stepper = self.stepper
+                graph = stepper.step_graph()
+                self._names = list(graph.inputs)
+                self._step = tensor_function(graph).get_concrete_function()
+                state = stepper.start({"samples": tf.zeros((1, stepper.opening))})
+                samples = np.zeros((1, stepper.first_hops * stepper.hop), np.float32)
+                self.run({"samples": samples, "lengths": np.zeros(1, np.int32), **state})
 
-    def _heard(self, samples: Any, sums: Any) -> tuple[Any, Any]:
-        x, sums = self.recognizer.normalization.step(self.recognizer.spectrogram(samples), sums)
-        return tf.cast(x, self.recognizer.compute_dtype), sums
-
-    def _recurrent(self, x: Any, states: list[Any]) -> tuple[Any, list[Any]]:
-        recognizer, after = self.recognizer, []
-        x = recognizer.flat(x)
-        for norm, layer, state in zip(recognizer.norms, recognizer.recurrent, states, strict=True):
-            if norm is not None:
-                x = norm(x, None)
-            with expand_once():
-                _, x, state = layer.inner_loop(x, state, mask=None, training=False)
-            after.append(state)
-        return x, after
-
-
-class _Window:
-    """A local layer on a stream: what its next output needs is kept."""
-
-    def __init__(self, recognizer: Recognizer, layer: TimeLayer, valid: Any) -> None:
-        self.layer, self._valid = layer, valid
-        self._shaped = lambda x: recognizer.shaped(x, layer)
-        self.reset()
-
-    def reset(self) -> None:
-        self._kept: Any = None
-
-    def push(self, x: Any, last: bool) -> Any:
-        """The layer's output for frames x (or None) after those before; None if there is none."""
-        layer = self.layer
-        if x is not None:
-            x = self._shaped(x)
-            if self._kept is None:
-                self._kept = _zeros(x, layer.left)
-            self._kept = tf.concat([self._kept, x], 1)
-        if self._kept is None:
-            return None
-        if last:
-            self._kept = tf.concat([self._kept, _zeros(self._kept, layer.right)], 1)
-        count = (self._kept.shape[1] - layer.extent) // layer.stride + 1
-        if count <= 0:
-            return None
-        used = self._kept[:, : (count - 1) * layer.stride + layer.extent]
-        self._kept = self._kept[:, count * layer.stride :]
-        return self._valid(used)
-
-
-def _zeros(like: Any, frames: int) -> Any:
-    return tf.zeros((1, frames, *like.shape[2:]), like.dtype)
+    def run(self, tensors: dict[str, Any]) -> dict[str, Any]:
+        """The graph's outputs by their names, for its inputs by theirs."""
+        return self._step(*(tf.convert_to_tensor(tensors[name]) for name in self._names))

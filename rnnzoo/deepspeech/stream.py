@@ -26,6 +26,7 @@ from rnnzoo.deepspeech.frames import FrameStream
 from rnnzoo.deepspeech.network import Recognizer
 from rnnzoo.deepspeech.preprocess import SpeechPreprocessor
 from rnnzoo.deepspeech.result import Transcript, Word
+from rnnzoo.engine import OnnxEngine
 from rnnzoo.errors import InputError, MissingDependencyError
 
 _SETTLE_SECONDS = 10.0
@@ -57,6 +58,8 @@ class TranscriptStream:
         Of what is fed, in hertz; the network's by default.
     pictured_seconds : float
         Streams that are longer keep no spectrogram and no probabilities.
+    engine : OnnxEngine, optional
+        As of `FrameStream`.
 
     Raises
     ------
@@ -75,9 +78,10 @@ class TranscriptStream:
         grammar: Grammar | None = None,
         sampling_rate: int | None = None,
         pictured_seconds: float = 300.0,
+        engine: OnnxEngine | None = None,
     ) -> None:
         self._pictured_seconds = pictured_seconds
-        self._frames = FrameStream(recognizer)
+        self._frames = FrameStream(recognizer, engine)
         self._recognizer, self._preprocessor, self._options = recognizer, preprocessor, options
         self._rate = preprocessor.config.sampling_rate
         self._seconds_per_frame = recognizer.config.seconds_per_frame
@@ -103,7 +107,6 @@ class TranscriptStream:
         self._next_try = _SETTLE_SECONDS
         self._pictured: list[np.ndarray] = []  # log-probabilities of what is settled
         self._mels: list[np.ndarray] = []
-        self._tail = np.zeros(0, np.float32)
         self._count = 0
         self._finished: Transcript | None = None
 
@@ -133,19 +136,12 @@ class TranscriptStream:
     def _push(self, samples: np.ndarray) -> None:
         self._count += len(samples)
         self._keep(self._frames.feed(samples))
-        config = self._recognizer.config
-        whole = np.concatenate([self._tail, samples])
-        count = (len(whole) - config.frame_length) // config.frame_step + 1
-        if count > 0:
-            if self._count <= self._pictured_seconds * self._rate:
-                mels = self._recognizer.spectrogram(whole[None])[0].numpy()
-                self._mels.append(mels.astype(np.float16))
-            else:
-                self._mels, self._pictured = [], []
-            whole = whole[count * config.frame_step :]
-        self._tail = whole
 
     def _keep(self, log_probs: np.ndarray) -> None:
+        if self._count <= self._pictured_seconds * self._rate:
+            self._mels.append(self._frames.mels.astype(np.float16))
+        else:
+            self._mels, self._pictured = [], []
         while len(log_probs):  # settled at the same frames whatever the pieces
             some = max(1, math.ceil(self._next_try / self._seconds_per_frame) - self._waiting)
             now, log_probs = log_probs[:some], log_probs[some:]

@@ -26,7 +26,7 @@ from rnnzoo.ctc.task import CTCTask, check_fits
 from rnnzoo.deepspeech.audio import Recording, is_single, read_recordings, resample
 from rnnzoo.deepspeech.config import DeepSpeechConfig
 from rnnzoo.deepspeech.decode import transcript_of
-from rnnzoo.deepspeech.graphs import graphs_of
+from rnnzoo.deepspeech.graphs import Stepper, graphs_of
 from rnnzoo.deepspeech.network import build_network, weight_shapes
 from rnnzoo.deepspeech.preprocess import PreprocessorConfig, SpeechPreprocessor
 from rnnzoo.deepspeech.result import Transcript
@@ -127,9 +127,10 @@ class SpeechRecognizer(CTCTask):
         return graphs_of(self.network)
 
     def prediction_graphs(self) -> dict[str, Graph]:
-        """With the spectrogram besides, for the picture of a transcript."""
-        graphs = self.graphs()
-        whole, spectrogram = graphs["network"], self.network.get_layer("recognizer").spectrogram
+        """With the spectrogram besides, for the picture of a transcript; "step" is for one stream
+        alone."""
+        graphs, recognizer = self.graphs(), self.network.get_layer("recognizer")
+        whole, spectrogram = graphs["network"], recognizer.spectrogram
 
         def call(tensors: dict[str, Any]) -> dict[str, Any]:
             samples = tf.pad(tensors["samples"], [[0, 0], [0, self.config.frame_length]])
@@ -138,7 +139,10 @@ class SpeechRecognizer(CTCTask):
 
         mels = Axes("float32", ("batch", "heard", self.config.num_mels))
         outputs = {**whole.outputs, "mels": mels}
-        return {**graphs, "network": dataclasses.replace(whole, call=call, outputs=outputs)}
+        graphs["network"] = dataclasses.replace(whole, call=call, outputs=outputs)
+        if self._streams:
+            graphs["step"] = Stepper(recognizer, alone=True).step_graph()
+        return graphs
 
     # --- training --------------------------------------------------------------------------
 
@@ -287,7 +291,13 @@ class SpeechRecognizer(CTCTask):
             search.reset()
         recognizer = self.network.get_layer("recognizer")
         stream = TranscriptStream(
-            recognizer, self.preprocessor, options, search, grammar, pictured_seconds=math.inf
+            recognizer,
+            self.preprocessor,
+            options,
+            search,
+            grammar,
+            pictured_seconds=math.inf,
+            engine=self.onnx_engine(),
         )
         step = int(self.preprocessor.config.max_seconds * self.config.sampling_rate)
         for begin in range(0, len(recording.samples), step):
@@ -384,5 +394,11 @@ class SpeechRecognizer(CTCTask):
         language = grammar_for(self.preprocessor, grammar, slots)
         search = search_for(self.preprocessor, chosen, hot_words, language)
         return TranscriptStream(
-            recognizer, self.preprocessor, chosen, search, language, sampling_rate
+            recognizer,
+            self.preprocessor,
+            chosen,
+            search,
+            language,
+            sampling_rate,
+            engine=self.onnx_engine(),
         )
