@@ -60,7 +60,8 @@ class OnnxEngine:
 
     With `int8` the products with constant matrices, those of recurrences too, are of int8, to which
     what goes into them is rounded as it comes, by its own range, and each matrix has one scale:
-    faster, and a little other results (onnxruntime's dynamic quantization). The spectrogram of sound stays in float32.
+    faster, and a little other results (onnxruntime's dynamic quantization). The spectrogram of
+    sound stays in float32.
 
     A graph is converted when it is first asked for, which takes seconds, and kept. It runs on as
     many threads as TensorFlow was told to use within an operation
@@ -184,9 +185,10 @@ class Engined(Quantizable):
 
     @property
     def engine(self) -> str:
-        """What `predict` and `stream` compute with: "tensorflow", or "onnx" for onnxruntime, often
-        faster on a CPU and gives the same results up to rounding. A model in int8 is computed in
-        int8 by it, which is faster still and rounds more: what goes into each product too.
+        """What `predict` and `stream` compute with: "tensorflow", or "onnx" for onnxruntime, which
+        is often faster on a CPU and gives the same results up to rounding. A model in int8 is
+        computed in int8 by it, which is faster still and rounds more: what goes into each product
+        too.
 
         It can be set. With "onnx" predictions are made with the weights as they were at the first
         one: to train, set "tensorflow", and "onnx" again after it. Weights that are set or loaded
@@ -203,6 +205,9 @@ class Engined(Quantizable):
 
     @engine.setter
     def engine(self, engine: str) -> None:
+        self._use_engine(engine)
+
+    def _use_engine(self, engine: str) -> None:
         check_engine(engine, self.network)
         self._engine = engine
         self._forget_engine()
@@ -210,7 +215,7 @@ class Engined(Quantizable):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "engine":  # Keras leaves out what is set to the same value
-            type(self).engine.fset(self, value)
+            self._use_engine(value)
         else:
             super().__setattr__(name, value)
 

@@ -44,8 +44,7 @@ class Task(Engined, Trainable):
     line what to read: "lines" of text, or "proteins". What `rnnzoo.load` may change is named by
     `changeable`, fields of the network's config, and by `heads`; a new head's weights are
     `new_weights`. `parts` has the patterns of the weights of each part that `freeze` knows.
-    `origin` is the checkpoint whose weights it was loaded with. `example` is something short to
-    predict of.
+    `origin` is the checkpoint whose weights it was loaded with.
 
     Examples
     --------
@@ -56,7 +55,6 @@ class Task(Engined, Trainable):
 
     family: ClassVar[str]
     raw_kind: ClassVar[str] = "lines"
-    example: ClassVar[Any] = "a"
     config_type: ClassVar[type]
     preprocessor_config_type: ClassVar[type]
     decoding_type: ClassVar[type]
@@ -124,6 +122,17 @@ class Task(Engined, Trainable):
     ) -> Any:
         """The family's result for one input, a list of them for several."""
 
+    def example(self) -> Any:
+        """Something short to predict of.
+
+        Examples
+        --------
+        >>> import rnnzoo
+        >>> rnnzoo.load("seq2seq-en-fr").example()
+        'a'
+        """
+        return "a"
+
     def warmup(self, inputs: Any = None, **options: Any) -> None:
         """Trace, compile and convert what `predict` needs, so that the next call is a quick one.
 
@@ -140,7 +149,7 @@ class Task(Engined, Trainable):
         >>> translator = rnnzoo.load("seq2seq-en-fr")
         >>> translator.warmup(beam_size=1)
         """
-        self.predict(self.example if inputs is None else inputs, verbose=0, **options)
+        self.predict(self.example() if inputs is None else inputs, verbose=0, **options)
 
     # --- checkpoints -----------------------------------------------------------------------
 

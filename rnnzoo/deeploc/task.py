@@ -51,7 +51,6 @@ class ProteinLocalizer(Task):
 
     family = "deeploc"
     raw_kind = "proteins"
-    example = "MKV"
     config_type = DeepLocConfig
     preprocessor_config_type = PreprocessorConfig
     decoding_type = DecisionOptions
@@ -172,6 +171,9 @@ class ProteinLocalizer(Task):
         return self.preprocessor.encode(p.sequence for p in proteins), labels, weights
 
     # --- prediction ------------------------------------------------------------------------
+
+    def example(self) -> Any:
+        return "MKV"
 
     def predict(
         self,

@@ -72,7 +72,6 @@ class SpeechRecognizer(CTCTask):
 
     family = "deepspeech"
     raw_kind = "sound"
-    example = (np.zeros(8000, np.float32), 16_000)
     config_type = DeepSpeechConfig
     preprocessor_config_type = PreprocessorConfig
     decoding_type = DecodingOptions
@@ -175,6 +174,9 @@ class SpeechRecognizer(CTCTask):
         )
 
     # --- prediction ------------------------------------------------------------------------
+
+    def example(self) -> Any:
+        return np.zeros(8000, np.float32), 16_000
 
     def predict(
         self,

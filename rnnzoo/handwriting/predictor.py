@@ -69,7 +69,6 @@ class InkPredictor(PenTask):
 
     family = "handwriting_prediction"
     raw_kind = "count"
-    example = 1
     preprocessor_config_type = PredictorConfig
     decoding_type = PredictionOptions
 
@@ -103,6 +102,9 @@ class InkPredictor(PenTask):
         [time, 3] as `Style` has them, an input is not looked at."""
         before, after, weights = points_and_weights(targets)
         return {"points": before}, after, weights
+
+    def example(self) -> Any:
+        return 1
 
     def predict(
         self, inputs: Any = 1, batch_size: int | None = None, verbose: Any = "auto", **options: Any

@@ -219,7 +219,6 @@ class InkReader(CTCTask):
 
     family = "handwriting_reader"
     raw_kind = "strokes"
-    example = (((0.0, 0.0), (0.5, 1.0), (1.0, 0.0)),)
     config_type = ReaderConfig
     preprocessor_config_type = ReaderPreprocessorConfig
     decoding_type = DecodingOptions
@@ -299,6 +298,9 @@ class InkReader(CTCTask):
         return evenly(normalized(strokes), self.config.spacing)
 
     # --- prediction ------------------------------------------------------------------------
+
+    def example(self) -> Any:
+        return [[(0.0, 0.0), (0.5, 1.0), (1.0, 0.0)]]
 
     def predict(
         self,

@@ -189,7 +189,6 @@ class HandwritingWriter(PenTask):
 
     family = "handwriting"
     raw_kind = "ink"
-    example = " "
     preprocessor_config_type = PreprocessorConfig
     decoding_type = SamplingOptions
     heads = ("alphabet",)
@@ -267,6 +266,9 @@ class HandwritingWriter(PenTask):
         return {"points": before, "characters": characters}, after, weights
 
     # --- prediction ------------------------------------------------------------------------
+
+    def example(self) -> Any:
+        return next(c for c in self.preprocessor.config.alphabet if not c.isspace())
 
     def predict(
         self,
