@@ -95,7 +95,7 @@ class Card:
         e = self.entry
         metadata: dict[str, Any] = {
             "library_name": "rnnzoo",
-            **_licence(e.licence),
+            **_licence(e),
             "tags": [e.family, "keras", "recurrent", "lstm"],
             **_purpose(e.task, e.languages),
             **_data_sets(e.data),
@@ -106,7 +106,7 @@ class Card:
                 "results": [
                     {
                         "task": {"type": e.task},
-                        "dataset": {"name": f"{data} ({split})", "type": data},
+                        "dataset": {"name": f"{data} ({split})", "type": _identifier(data)},
                         "metrics": [{"type": m.metric, "value": m.value} for m in found],
                     }
                     for (data, split), found in _by_data(e.metrics).items()
@@ -248,7 +248,7 @@ class AdapterCard:
             "tags": [self.family, "keras", "recurrent", "lora"],
         }
         if self.entry is not None:
-            metadata |= _licence(self.entry.licence) | _purpose(self.entry.task, ())
+            metadata |= _licence(self.entry) | _purpose(self.entry.task, ())
         published = self.entry.hub if self.entry is not None else None
         if self.base is not None and self.base.startswith("hf://"):
             published = hub.parse_uri(self.base)
@@ -376,11 +376,20 @@ def _by_data(metrics: Sequence[MetricRecord]) -> dict[tuple[str, str], list[Metr
     return found
 
 
-def _licence(text: str) -> dict[str, str]:
-    """The hub's identifier of a licence; of what it has none for, the words themselves."""
-    if re.fullmatch(r"CC BY(-SA)? [0-9.]+|Apache-2.0|MIT", text):
-        return {"license": text.lower().replace(" ", "-")}
-    return {"license": "other", "license_name": text}
+def _identifier(words: str) -> str:
+    """Words as the hub takes an identifier: letters, digits, `.`, `_` and `-`."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", words).strip("-")
+
+
+def _licence(entry: Entry) -> dict[str, str]:
+    """The hub's identifier of a licence; where it has none, that of the data whose terms the
+    weights are under, and where these are read."""
+    if re.fullmatch(r"CC BY(-SA)? [0-9.]+|Apache-2.0|MIT", entry.licence):
+        return {"license": entry.licence.lower().replace(" ", "-")}
+    source = next(iter(entry.data), None)
+    name = _identifier(source.name if source else entry.name).lower().replace("_", "-")
+    link = {"license_link": source.url} if source and source.url else {}
+    return {"license": "other", "license_name": name, **link}
 
 
 def _usage(entry: Entry | None, address: str) -> str:
