@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rnnzoo import hub
-from rnnzoo.adapter import AdapterConfig
+from rnnzoo.adapter import Adapter, AdapterConfig
 from rnnzoo.checkpoint import CardFile, read_card
 from rnnzoo.errors import CheckpointError
 from rnnzoo.manifest import DataRecord, Entry, MetricRecord, TableRecord, package_manifest
@@ -134,6 +134,8 @@ class TrainedCard:
         The entry whose weights they started from.
     base_repository : str
         The hub repository that they started from; empty if there is none.
+    adapter : str
+        The adapter that they were loaded with, and its fingerprint; empty if there was none.
     """
 
     name: str
@@ -144,6 +146,7 @@ class TrainedCard:
     trained: str = ""
     base: Entry | None = None
     base_repository: str = ""
+    adapter: str = ""
 
     @property
     def _relative(self) -> Entry | None:
@@ -162,7 +165,7 @@ class TrainedCard:
             f"- Family: `{self.family}`\n"
             f"- Parameters: {self.parameters:,}; stored as {self.storage}",
         ]
-        training = [f"- {line}" for line in (self._origin(), self.trained) if line]
+        training = [f"- {line}" for line in (self._origin(), self.adapter, self.trained) if line]
         if training:
             parts.append("## Training\n\n" + "\n".join(training))
         if self.base is not None:
@@ -322,8 +325,18 @@ def card_of(task: Task, name: str, address: str, storage: str) -> CardFile:
         trained=_trained(getattr(task, "history", None)),
         base=entry,
         base_repository=repository,
+        adapter=_loaded_adapter(task._loaded_as.adapter),
     ).hub_readme()
     return CardFile(text.encode())
+
+
+def _loaded_adapter(adapter: Adapter | None) -> str:
+    """What a card tells of the adapter that a model was loaded with, in a line."""
+    if adapter is None:
+        return ""
+    published = hub.repository_of(adapter.folder)
+    name = adapter.folder.name if published is None else hub.address_of(published)
+    return f"With low-rank updates (LoRA): `{name}`, fingerprint `{adapter.config.fingerprint}`"
 
 
 def _is_as_loaded(task: Task) -> bool:
