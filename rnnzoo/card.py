@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rnnzoo import hub
-from rnnzoo.adapter import AdapterConfig
+from rnnzoo.adapter import Adapter, AdapterConfig
 from rnnzoo.checkpoint import CardFile, read_card
 from rnnzoo.errors import CheckpointError
 from rnnzoo.manifest import DataRecord, Entry, MetricRecord, TableRecord, package_manifest
@@ -95,7 +95,7 @@ class Card:
         e = self.entry
         metadata: dict[str, Any] = {
             "library_name": "rnnzoo",
-            **_licence(e.licence),
+            **_licence(e),
             "tags": [e.family, "keras", "recurrent", "lstm"],
             **_purpose(e.task, e.languages),
             **_data_sets(e.data),
@@ -106,7 +106,7 @@ class Card:
                 "results": [
                     {
                         "task": {"type": e.task},
-                        "dataset": {"name": f"{data} ({split})", "type": data},
+                        "dataset": {"name": f"{data} ({split})", "type": _identifier(data)},
                         "metrics": [{"type": m.metric, "value": m.value} for m in found],
                     }
                     for (data, split), found in _by_data(e.metrics).items()
@@ -134,6 +134,8 @@ class TrainedCard:
         The entry whose weights they started from.
     base_repository : str
         The hub repository that they started from; empty if there is none.
+    adapter : str
+        The adapter that they were loaded with, and its fingerprint; empty if there was none.
     """
 
     name: str
@@ -144,6 +146,7 @@ class TrainedCard:
     trained: str = ""
     base: Entry | None = None
     base_repository: str = ""
+    adapter: str = ""
 
     @property
     def _relative(self) -> Entry | None:
@@ -162,7 +165,7 @@ class TrainedCard:
             f"- Family: `{self.family}`\n"
             f"- Parameters: {self.parameters:,}; stored as {self.storage}",
         ]
-        training = [f"- {line}" for line in (self._origin(), self.trained) if line]
+        training = [f"- {line}" for line in (self._origin(), self.adapter, self.trained) if line]
         if training:
             parts.append("## Training\n\n" + "\n".join(training))
         if self.base is not None:
@@ -248,7 +251,7 @@ class AdapterCard:
             "tags": [self.family, "keras", "recurrent", "lora"],
         }
         if self.entry is not None:
-            metadata |= _licence(self.entry.licence) | _purpose(self.entry.task, ())
+            metadata |= _licence(self.entry) | _purpose(self.entry.task, ())
         published = self.entry.hub if self.entry is not None else None
         if self.base is not None and self.base.startswith("hf://"):
             published = hub.parse_uri(self.base)
@@ -322,8 +325,18 @@ def card_of(task: Task, name: str, address: str, storage: str) -> CardFile:
         trained=_trained(getattr(task, "history", None)),
         base=entry,
         base_repository=repository,
+        adapter=_loaded_adapter(task._loaded_as.adapter),
     ).hub_readme()
     return CardFile(text.encode())
+
+
+def _loaded_adapter(adapter: Adapter | None) -> str:
+    """What a card tells of the adapter that a model was loaded with, in a line."""
+    if adapter is None:
+        return ""
+    published = hub.repository_of(adapter.folder)
+    name = adapter.folder.name if published is None else hub.address_of(published)
+    return f"With low-rank updates (LoRA): `{name}`, fingerprint `{adapter.config.fingerprint}`"
 
 
 def _is_as_loaded(task: Task) -> bool:
@@ -376,11 +389,20 @@ def _by_data(metrics: Sequence[MetricRecord]) -> dict[tuple[str, str], list[Metr
     return found
 
 
-def _licence(text: str) -> dict[str, str]:
-    """The hub's identifier of a licence; of what it has none for, the words themselves."""
-    if re.fullmatch(r"CC BY(-SA)? [0-9.]+|Apache-2.0|MIT", text):
-        return {"license": text.lower().replace(" ", "-")}
-    return {"license": "other", "license_name": text}
+def _identifier(words: str) -> str:
+    """Words as the hub takes an identifier: letters, digits, `.`, `_` and `-`."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", words).strip("-")
+
+
+def _licence(entry: Entry) -> dict[str, str]:
+    """The hub's identifier of a licence; where it has none, that of the data whose terms the
+    weights are under, and where these are read."""
+    if re.fullmatch(r"CC BY(-SA)? [0-9.]+|Apache-2.0|MIT", entry.licence):
+        return {"license": entry.licence.lower().replace(" ", "-")}
+    source = next(iter(entry.data), None)
+    name = _identifier(source.name if source else entry.name).lower().replace("_", "-")
+    link = {"license_link": source.url} if source and source.url else {}
+    return {"license": "other", "license_name": name, **link}
 
 
 def _usage(entry: Entry | None, address: str) -> str:

@@ -33,6 +33,7 @@ FORMATS = ("saved_model", "onnx", "litert")
 _OPSET = 18
 _SERVING = "serving_default"
 _BATCH = "batch"
+_SAVED_MODEL = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -265,6 +266,40 @@ def _lengths(graph: Graph, format: str, length: int | Mapping[str, int] | None) 
     return {_BATCH: 1, **chosen}
 
 
+def written_graph(
+    graph: Graph, format: str, length: int | Mapping[str, int] | None = None
+) -> Graph:
+    """A graph as a file of a format has it: LiteRT's has fixed axes, save those of outputs whose
+    length follows from the inputs'.
+
+    Raises
+    ------
+    InputError
+        For a length that is missing or cannot be.
+
+    Examples
+    --------
+    >>> import keras
+    >>> from rnnzoo.export import network_graph, written_graph
+    >>> x = keras.Input((None, 3), name="points")
+    >>> network = keras.Model({"points": x}, {"y": keras.layers.Dense(2)(x)})
+    >>> graph = network_graph(network, points="batch time", y="batch time")
+    >>> written_graph(graph, "litert", 8).outputs
+    {'y': Axes(dtype='float32', shape=(1, 8, 2))}
+    """
+    sizes = _lengths(graph, format, length)
+
+    def fixed(described: Mapping[str, Axes]) -> dict[str, Axes]:
+        return {
+            name: dataclasses.replace(
+                axes, shape=tuple(sizes.get(n, n) if isinstance(n, str) else n for n in axes.shape)
+            )
+            for name, axes in described.items()
+        }
+
+    return dataclasses.replace(graph, inputs=fixed(graph.inputs), outputs=fixed(graph.outputs))
+
+
 @contextlib.contextmanager
 def _without_cudnn(network: keras.Model) -> Iterator[None]:
     """Keras' own recurrent layers traced for any device."""
@@ -289,16 +324,22 @@ def _beside(path: pathlib.Path, folder: bool) -> Iterator[pathlib.Path]:
     path = path.resolve()
     if folder and path.exists() and not path.is_dir():
         raise ExportError(f"{path} is a file: a SavedModel is a folder, name a new one")
-    ours = (path / "saved_model.pb").is_file()
-    if folder and path.is_dir() and not ours and next(path.iterdir(), None) is not None:
-        raise ExportError(
-            f"{path} holds other files and no SavedModel: name a new or an empty folder"
-        )
+    if folder and path.is_dir() and (there := {place.name for place in path.iterdir()}):
+        if "saved_model.pb" not in there:
+            raise ExportError(
+                f"{path} holds other files and no SavedModel: name a new or an empty folder"
+            )
+        if others := sorted(there - _SAVED_MODEL):
+            raise ExportError(
+                f"{path} is replaced as a whole, and holds other files beside its SavedModel "
+                f"({', '.join(others[:5])}): move them, or name another folder"
+            )
     if folder:
         check_movable(path, ExportError)
     elif path.is_dir():
         raise ExportError(f"{path} is a folder: name a file")
     building = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    new_parents = [place for place in path.parents if not os.path.exists(place)]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield building
@@ -306,7 +347,7 @@ def _beside(path: pathlib.Path, folder: bool) -> Iterator[pathlib.Path]:
             swap(building, path)
         else:
             building.replace(path)
-    except (OSError, tf.errors.OpError) as error:
+    except OSError as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ExportError(
             f"cannot write {path}: {reason:.500}. This export changed nothing there."
@@ -315,13 +356,19 @@ def _beside(path: pathlib.Path, folder: bool) -> Iterator[pathlib.Path]:
         shutil.rmtree(building, ignore_errors=True)
         with contextlib.suppress(OSError):
             building.unlink()
+        for place in new_parents:
+            with contextlib.suppress(OSError):  # it holds what was written
+                place.rmdir()
 
 
 def _write_saved_model(graph: Graph, path: pathlib.Path, lengths: Mapping[str, int]) -> None:
     module = tf.Module()
     concrete = tensor_function(graph, lengths).get_concrete_function()
     module.kept = list(concrete.variables)
-    tf.saved_model.save(module, str(path), signatures={_SERVING: concrete})
+    try:
+        tf.saved_model.save(module, str(path), signatures={_SERVING: concrete})
+    except tf.errors.OpError as error:  # as TensorFlow's file systems raise
+        raise OSError(str(error)) from error
 
 
 def _write_litert(graph: Graph, path: pathlib.Path, lengths: Mapping[str, int]) -> None:

@@ -219,6 +219,8 @@ def _fetched(
     if not isinstance(name, (str, os.PathLike)) or not os.fspath(name):
         raise InputError(f"expected a model's name, a folder or hf://...; got {name!r}")
     text = os.fspath(name)
+    if is_keras_file(name):
+        raise InputError(NO_CHECKPOINT.format(text))
     if text.startswith("hf://"):
         record = hub.parse_uri(text, revision)
         return hub.fetch_repository(record, cache_dir, local_files_only), None
@@ -232,6 +234,29 @@ def _fetched(
         place = Path(entry.checkpoint) if "://" not in entry.checkpoint else entry.checkpoint
         return _fetched(place, None, cache_dir, local_files_only)
     return hub.fetch_entry(entry, cache_dir, local_files_only), entry
+
+
+NO_CHECKPOINT = (
+    "{}: a .keras file is no checkpoint, it has no list of its files and their sha256; expected a "
+    "model's name, a checkpoint folder or hf://... (rnnzoo.load opens the file)"
+)
+
+
+def is_keras_file(name: str | os.PathLike[str]) -> bool:
+    """Whether what `load` is asked for is a `.keras` file, and no name, address or folder.
+
+    Examples
+    --------
+    >>> from rnnzoo.registry import is_keras_file
+    >>> is_keras_file("best.keras"), is_keras_file("hf://me/best.keras")
+    (True, False)
+    """
+    if not isinstance(name, (str, os.PathLike)):
+        return False
+    text = os.fspath(name)
+    if not text.endswith(".keras") or text.startswith("hf://") or os.path.isdir(text):
+        return False
+    return not isinstance(name, str) or text not in entries()
 
 
 def _is_folder(text: str) -> bool:
@@ -343,7 +368,7 @@ def load(
         raise InputError(
             f"rnnzoo runs on Keras' TensorFlow backend; KERAS_BACKEND is {backend!r}: unset it"
         )
-    if isinstance(name, (str, os.PathLike)) and os.fspath(name).endswith(".keras"):
+    if is_keras_file(name):
         given = {
             "dtype": dtype != "auto",
             "weights": weights is not True,
@@ -422,9 +447,16 @@ def _load_keras_file(path: str) -> Task:
         raise CheckpointError(f"there is no file {path}")
     import keras
 
+    from rnnzoo.task import Task
+
     for family in _FAMILIES:  # other packages' have no stand-ins (rnnzoo.keras_files)
         family_class(family)
     try:
-        return keras.saving.load_model(path)
+        found = keras.saving.load_model(path)
     except _UNREADABLE as error:
         raise CheckpointError(f"{path} is not a model that Keras can read: {error}") from error
+    if not isinstance(found, Task):
+        raise CheckpointError(
+            f"{path} holds a network, not a model of rnnzoo: keras.saving.load_model opens it"
+        )
+    return found

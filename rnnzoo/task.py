@@ -210,6 +210,7 @@ class Task(Engined, Trainable):
         task = cls(described.network, preprocessor, decoding, dtype)
         fields = dataclasses.asdict(described.network)
         task._loaded_as.overrides = {n: fields.get(n, value) for n, value in overrides.items()}
+        task._loaded_as.adapter = adapter
         if values is None:
             return task
         task._loaded_as.changed = tuple(described.rows)

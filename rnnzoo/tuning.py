@@ -46,8 +46,8 @@ class Tunable(Quantizable):
         super().__init__(**kwargs)
         self.new_weights: tuple[str, ...] = ()
         self._updates: list[LowRank] = []  # none or one: Keras lets go of what leaves a list
-        # a namespace, as Keras would track a dict: the base's name, and how it was changed
-        self._loaded_as = types.SimpleNamespace(name=None, overrides={}, changed=())
+        # a namespace, as Keras would track a dict: the base's name, how it was changed, the adapter
+        self._loaded_as = types.SimpleNamespace(name=None, overrides={}, changed=(), adapter=None)
 
     def freeze(self, *parts: str) -> None:
         """Keep parts of the network as they are in training.

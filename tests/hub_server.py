@@ -15,6 +15,7 @@ import fnmatch
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -28,6 +29,11 @@ from typing import Any
 WRITER, READER = "hf_writer", "hf_reader"  # the two tokens that there are
 NAMESPACES = ("tester", "zoo", "me")  # where the writer may write
 LARGE = (".safetensors", ".model", ".pkl")
+LICENCES = (
+    "apache-2.0", "mit", "bsd-3-clause", "cc", "cc0-1.0", "cc-by-2.0", "cc-by-3.0", "cc-by-4.0",
+    "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nd-4.0", "cc-by-nc-sa-4.0", "unknown",
+    "other",
+)  # fmt: skip
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize {}\n"
 
 
@@ -233,6 +239,32 @@ def _refuse(status: int, message: str, code: str = "") -> Any:
     return JSONResponse({"error": message}, status, headers)
 
 
+def metadata_errors(card: str) -> list[str]:
+    """What the Hub finds wrong in a card's metadata, as `/api/validate-yaml` does; of its licences
+    those that we could name."""
+    import yaml
+
+    found = re.match(r"---\n(.*?)\n---\n", card, re.DOTALL)
+    head = (yaml.safe_load(found[1]) if found else None) or {}
+    errors = []
+
+    def must(place: str, value: Any, pattern: str) -> None:
+        if not re.fullmatch(pattern, str(value), re.ASCII):
+            errors.append(f'"{place}" with value "{value}" fails to match the pattern: /{pattern}/')
+
+    if head.get("license", "other") not in LICENCES:
+        errors.append(f'"license" must be one of [{", ".join(LICENCES)}]')
+    if "license_name" in head:
+        must("license_name", head["license_name"], r"[a-z0-9-.]+")
+    if "license_link" in head:
+        must("license_link", head["license_link"], r"https?://\S+|LICENSE(\.md)?")
+    for i, model in enumerate(head.get("model-index", ())):
+        for j, result in enumerate(model["results"]):
+            place = f"model-index[{i}].results[{j}].dataset.type"
+            must(place, result["dataset"]["type"], r"(?:[\w-]+/)?[\w.-]+")
+    return errors
+
+
 def _refused(root: Path, request: Any) -> Any:
     """The Hub's answer to a request that may not be made, or is for what is not there."""
     token = request.headers.get("authorization", "").removeprefix("Bearer ")
@@ -296,7 +328,9 @@ def application(root: Path, endpoint: str) -> Any:
         return JSONResponse(answer)
 
     async def valid_yaml(request: Request) -> Response:
-        return JSONResponse({"errors": [], "warnings": []})
+        errors = metadata_errors((await request.json())["content"])
+        told = {"errors": [{"message": error} for error in errors], "warnings": []}
+        return JSONResponse(told, 400 if errors else 200)
 
     async def preupload(request: Request) -> Response:
         found, revision = named(request), request.path_params["revision"]

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 import rnnzoo
+from rnnzoo.adapter import open_adapter
 from rnnzoo.card import Card
 from rnnzoo.errors import CheckpointError
 from rnnzoo.manifest import DataRecord, package_manifest
@@ -64,6 +65,17 @@ def test_weights_trained_further_name_their_base(model, tmp_path):
     assert base.data[0].citation in text
     assert "model-index" not in metadata  # the figures are the base's
     assert "base_model" not in metadata  # it is on no hub
+
+
+def test_an_adapter_that_weights_were_loaded_with_is_told(model, tmp_path):
+    model.enable_lora(rank=1, targets=["*/recurrent_kernel"])
+    model.lora.assign_factors({name: value + 1 for name, value in model.lora.factors().items()})
+    model.save_adapter(tmp_path / "tuned")
+    rnnzoo.load(NAME, adapter=tmp_path / "tuned").save(tmp_path / "merged")
+    fingerprint = open_adapter(tmp_path / "tuned").config.fingerprint
+    _, text = card(tmp_path / "merged")
+    assert f"Started from rnnzoo's `{NAME}`" in text
+    assert f"With low-rank updates (LoRA): `tuned`, fingerprint `{fingerprint}`" in text
 
 
 def test_a_card_that_came_along_goes_along_while_the_weights_are_the_same(model, tmp_path):

@@ -368,6 +368,32 @@ def test_tables_of_two_models_or_inputs_never_mix(fasta, tmp_path, capsys):
     assert main([*resume, str(fasta)]) == 2
 
 
+def test_tables_of_two_adapters_never_mix(small, tmp_path, capsys):
+    small.save(tmp_path / "base")
+    for name in ("first", "second"):
+        model = rnnzoo.load(tmp_path / "base")
+        model.enable_lora(rank=1)
+        model.save_adapter(tmp_path / name)
+    arguments = ["predict", str(tmp_path / "base"), "MKV", "-o", str(tmp_path / "out"), "--adapter"]
+    assert main([*arguments, str(tmp_path / "first")]) == 0
+    assert main([*arguments, str(tmp_path / "first"), "--resume"]) == 0
+    assert main([*arguments, str(tmp_path / "second"), "--resume"]) == 2
+    assert "was made with adapter" in capsys.readouterr().err
+
+
+def test_a_table_is_made_by_a_keras_file_too(small, tmp_path, capsys):
+    file, out = str(tmp_path / "small.keras"), tmp_path / "out"
+    small.save(file)
+    assert main(["predict", file, "MKV", "MSDEE", "-o", str(out)]) == 0
+    assert len(table(out)) == 3
+    assert main(["predict", file, "MKV", "MSDEE", "-o", str(out), "--resume"]) == 0
+    weight = small.network.trainable_weights[0]
+    weight.assign(np.asarray(weight) + 1)
+    small.save(file)
+    assert main(["predict", file, "MKV", "MSDEE", "-o", str(out), "--resume"]) == 2
+    assert "was made with fingerprint" in capsys.readouterr().err
+
+
 def test_invalid_records_are_reported_at_the_end(tmp_path, capsys):
     path = tmp_path / "some.fasta"
     path.write_text(">a\nMKVLA\n>bad\nM1\n>b\nMSDEE\n")

@@ -1,5 +1,6 @@
 """Export: other runtimes give what the network gives; the files of Keras open."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from export_check import FORMATS, PAIRS, PROTEINS, check, expected, inputs_of, o
 import rnnzoo
 from rnnzoo.cli import main
 from rnnzoo.errors import ExportError, InputError, MissingDependencyError
+from rnnzoo.export import write_graph
 
 FAMILIES = list(tiny_tasks.PAIRS)
 STREAMS = {
@@ -213,6 +215,30 @@ def test_what_is_no_export_is_not_replaced(models, tmp_path):
     model.export(tmp_path / "new", graph="step")
     model.export(tmp_path / "new", graph="step")  # one of ours is
     assert {p.name for p in tmp_path.iterdir()} == {"mine", "new"}
+    (tmp_path / "new" / "notes.txt").write_text("which input is which")
+    with pytest.raises(ExportError, match=r"beside its SavedModel \(notes\.txt\)"):
+        model.export(tmp_path / "new", graph="step")
+    assert (tmp_path / "new" / "notes.txt").read_text() == "which input is which"
+
+
+def test_an_error_of_the_graph_is_not_one_of_writing(models, tmp_path, monkeypatch):
+    model, place = models("handwriting_prediction"), tmp_path / "new" / "deep"
+
+    def fail(inputs):
+        raise tf.errors.InvalidArgumentError(None, None, "shapes differ")
+
+    graph = dataclasses.replace(model.graphs()["step"], call=fail)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="shapes differ"):
+        write_graph(graph, model.network, place)
+    assert not list(tmp_path.iterdir())
+
+    def refuse(*arguments, **options):
+        raise tf.errors.ResourceExhaustedError(None, None, "no space left")
+
+    monkeypatch.setattr(tf.saved_model, "save", refuse)
+    with pytest.raises(ExportError, match=r"cannot write .*no space left"):
+        model.export(place, graph="step")
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_working_directory_and_mount_points_are_not_replaced(models, tmp_path, monkeypatch):
@@ -250,7 +276,7 @@ def test_what_cannot_be_is_said(models, tmp_path, monkeypatch):
         half.export(place, "onnx")
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
     with pytest.raises(MissingDependencyError, match=r"rnnzoo\[export\]"):
-        model.export(place, "onnx")
+        model.export(place / "new" / "deep.onnx", "onnx")
     assert not list(tmp_path.iterdir())
 
 
@@ -259,13 +285,25 @@ def test_the_command_line(capsys, tmp_path, models):
     arguments = ["export", str(tmp_path / "reader"), str(tmp_path / "reader.tflite")]
     assert main([*arguments, "--format", "litert", "--length", "time=8", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["inputs"]["points"] == {"dtype": "float32", "shape": ["batch", "time", 3]}
+    assert told["inputs"]["points"] == {"dtype": "float32", "shape": [1, 8, 3]}
+    assert told["outputs"]["frames"] == {"dtype": "int32", "shape": [1]}
     run = opened(tmp_path / "reader.tflite", "litert")
     points = tiny_tasks.ink(8)[None]
     assert run(points=points, counts=np.array([8], "i4"))["log_probs"].shape == (1, 4, 4)
     assert main([*arguments, "--format", "tflite"]) == 2
     assert main([*arguments, "--format", "litert", "--length", "time=x"]) == 2
     assert "AXIS=NUMBER" in capsys.readouterr().err
+
+
+def test_the_command_line_exports_a_keras_file(models, tmp_path, capsys):
+    model = models("handwriting_prediction")
+    model.save(tmp_path / "pen.keras")
+    arguments = ["export", str(tmp_path / "pen.keras"), str(tmp_path / "pen"), "--graph", "step"]
+    assert main([*arguments, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {name: axes["shape"] for name, axes in told["inputs"].items()} == {
+        name: list(axes.shape) for name, axes in model.graphs()["step"].inputs.items()
+    }
 
 
 def test_keras_files_of_every_network_open_safely_in_new_processes(models, tmp_path):

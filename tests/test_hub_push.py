@@ -257,6 +257,13 @@ def test_a_card_that_a_person_wrote_in_the_folder_is_sent(hub_server, folder, na
     assert rnnzoo.load(f"hf://{name}", cache_dir=tmp_path / "cache").family == "deeploc"
 
 
+@pytest.mark.usefixtures("token")
+def test_a_card_that_the_hub_refuses_is_named(hub_server, folder, name):
+    (folder / "README.md").write_text("---\nlicense: my own\n---\nBy hand.\n")
+    with pytest.raises(UploadError, match='"license" must be one of'):
+        hub.push_folder(folder, name)
+
+
 # --- the command line ------------------------------------------------------------------------
 
 

@@ -6,7 +6,13 @@ import pytest
 
 import rnnzoo
 from rnnzoo import registry
-from rnnzoo.errors import ConfigError, InputError, UnknownModelError
+from rnnzoo.errors import (
+    CheckpointError,
+    ConfigError,
+    DownloadError,
+    InputError,
+    UnknownModelError,
+)
 
 
 @pytest.fixture
@@ -95,9 +101,29 @@ def test_arguments_that_cannot_be_used_are_named(arguments, message):
         rnnzoo.load("seq2seq-en-fr", **arguments)
 
 
-def test_a_path_that_is_no_checkpoint_is_named(tmp_path):
-    from rnnzoo.errors import CheckpointError
+def test_a_keras_file_that_holds_no_model_of_ours_is_named(tmp_path):
+    import keras
+    import tiny_tasks
 
+    tiny_tasks.build("deeploc").network.save(tmp_path / "network.keras")
+    x = keras.Input((3,))
+    keras.Model(x, keras.layers.Dense(2)(x)).save(tmp_path / "plain.keras")
+    for name in ("network", "plain"):
+        with pytest.raises(CheckpointError, match=r"not a model of rnnzoo: keras\.saving"):
+            rnnzoo.load(tmp_path / f"{name}.keras")
+
+
+def test_addresses_and_names_may_end_as_keras_files_do(names, tmp_path):
+    with pytest.raises(DownloadError):
+        rnnzoo.load("hf://me/net.keras", cache_dir=tmp_path, local_files_only=True)
+    rnnzoo.register("net.keras", tmp_path / "none", task="x")
+    with pytest.raises(CheckpointError, match="not a folder"):
+        rnnzoo.load("net.keras")
+    with pytest.raises(CheckpointError, match="there is no file"):
+        rnnzoo.load("another.keras")
+
+
+def test_a_path_that_is_no_checkpoint_is_named(tmp_path):
     with pytest.raises(CheckpointError, match="not a folder"):
         rnnzoo.load(tmp_path / "none")
     with pytest.raises(CheckpointError, match=r"files\.json"):

@@ -31,6 +31,7 @@ from rnnzoo.errors import (
 from rnnzoo.manifest import Entry
 
 DONE, BROKEN, USAGE, DOWNLOAD, INTERRUPTED = 0, 1, 2, 3, 130
+_MODEL = "a model's name, a checkpoint folder, hf://org/name@rev or a .keras file"
 _USAGE_ERRORS = (InputError, UnknownModelError, MissingDependencyError)
 
 
@@ -131,7 +132,7 @@ def _parser(options_of_model: str = "") -> argparse.ArgumentParser:
         "Options of the model follow its name: --beam-size 10 --num-hypotheses 3.",
         options_of_model,
     )
-    run.add_argument("name", help="a model's name, a checkpoint folder or hf://org/name@rev")
+    run.add_argument("name", help=_MODEL)
     run.add_argument(
         "inputs",
         nargs="*",
@@ -148,7 +149,6 @@ def _parser(options_of_model: str = "") -> argparse.ArgumentParser:
         "of a model of proteins",
     )
     run.add_argument("--plot", metavar="FILE", help="draw the first result (.png, .svg, .pdf)")
-    run.add_argument("--adapter", help="an adapter of the model: a folder or hf://org/name@rev")
     _kept_options(run)
     proteins = run.add_argument_group("models that read proteins or sound")
     proteins.add_argument(
@@ -174,7 +174,7 @@ def _parser(options_of_model: str = "") -> argparse.ArgumentParser:
         "Write down raw sound (16-bit, little-endian) from standard input while it comes, with a "
         "model that streams: arecord -t raw -f S16_LE -r 16000 | rnnzoo listen NAME",
     )
-    hear.add_argument("name", help="a model's name, a checkpoint folder or hf://org/name@rev")
+    hear.add_argument("name", help=_MODEL)
     hear.add_argument("--rate", type=int, help="samples a second (default: the network's)")
     hear.add_argument("--channels", type=int, default=1, help="channels, interleaved (default: 1)")
     _kept_options(hear)
@@ -200,7 +200,7 @@ def _parser(options_of_model: str = "") -> argparse.ArgumentParser:
     push.add_argument("--message", help="the commit's message")
 
     out = command("export", export, "Write a model's network for another runtime.")
-    out.add_argument("name", help="a model's name, a checkpoint folder or hf://org/name@rev")
+    out.add_argument("name", help=_MODEL)
     out.add_argument("path", help="a folder for saved_model, a file for the others")
     out.add_argument(
         "--format", default="saved_model", help="saved_model (default), onnx or litert"
@@ -218,6 +218,7 @@ def _parser(options_of_model: str = "") -> argparse.ArgumentParser:
         metavar="N or AXIS=N",
         help="for litert: how long every input is, or every axis by its name",
     )
+    _weights_options(out)
     out.add_argument("--verbose", action="store_true", help="show TensorFlow's messages too")
     _hub_options(out)
     return parser
@@ -226,12 +227,17 @@ def _parser(options_of_model: str = "") -> argparse.ArgumentParser:
 def _kept_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", default="auto", help="dtype policy (default: auto)")
     parser.add_argument(
-        "--quantize", help="int8: keep kernels in a quarter of the memory (default: as floats)"
-    )
-    parser.add_argument(
         "--engine", default="tensorflow", help="tensorflow (default), or onnx for onnxruntime"
     )
+    _weights_options(parser)
     parser.add_argument("--verbose", action="store_true", help="show TensorFlow's messages too")
+
+
+def _weights_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--adapter", help="an adapter of the model: a folder or hf://org/name@rev")
+    parser.add_argument(
+        "--quantize", help="int8: keep kernels in a quarter of the memory (default: as floats)"
+    )
 
 
 def _hub_options(parser: argparse.ArgumentParser) -> None:
@@ -285,6 +291,8 @@ def _verify(options: argparse.Namespace) -> None:
     names = options.names or [
         name for name, entry in known.items() if isinstance(entry, Entry) and entry.bundled
     ]
+    if files := [name for name in names if registry.is_keras_file(name)]:
+        raise InputError(registry.NO_CHECKPOINT.format(files[0]))
     results, failure = [], None
     for name in names:
         try:

@@ -17,9 +17,15 @@ def export(options: argparse.Namespace) -> None:
     """Write a graph of a model in float32; prints where it lies."""
     length = lengths(options.length)
     with quiet(options.verbose):
-        model = registry.load(options.name, dtype="float32", **located(options))
+        kept = {"adapter": options.adapter, "quantize": options.quantize, **located(options)}
+        if not registry.is_keras_file(options.name):  # which is loaded as it was saved
+            kept["dtype"] = "float32"
+        model = registry.load(options.name, **kept)
         model.export(options.path, options.format, graph=options.graph, length=length)
-        graph = model.graphs()[options.graph]
+        if options.json:
+            from rnnzoo.export import written_graph  # with TensorFlow: not for the help
+
+            graph = written_graph(model.graphs()[options.graph], options.format, length)
     if not options.json:
         print(options.path)
         return
@@ -36,7 +42,7 @@ def lengths(words: list[str]) -> Any:
     Raises
     ------
     InputError
-        For what is neither.
+        For what is neither, and an axis without a name or with two lengths.
 
     Examples
     --------
@@ -53,5 +59,9 @@ def lengths(words: list[str]) -> Any:
             )
         if not equals:
             return int(number)
+        if not name or name in named:
+            raise InputError(
+                f"--length {word}: {'the axis has no name' if not name else 'it has one already'}"
+            )
         named[name] = int(number)
     return named or None

@@ -21,7 +21,7 @@ def located(options: argparse.Namespace) -> dict[str, Any]:
 
 def loaded_as(options: argparse.Namespace) -> dict[str, Any]:
     """How a model that runs is kept, and where it comes from, as `rnnzoo.load` takes it."""
-    kept = {name: getattr(options, name) for name in ("dtype", "quantize", "engine")}
+    kept = {name: getattr(options, name) for name in ("adapter", "dtype", "quantize", "engine")}
     return {**kept, **located(options)}
 
 

@@ -37,7 +37,7 @@ def predict(options: argparse.Namespace) -> None:
         _check_plot(options.plot)
     messages: list[str] = []
     with quiet(options.verbose):
-        model = registry.load(options.name, adapter=options.adapter, **loaded_as(options))
+        model = registry.load(options.name, **loaded_as(options))
         if options.workers is not None and model.raw_kind != "proteins":
             raise InputError(
                 "--workers is for models that read proteins; for others see rnnzoo.bulk"

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rnnzoo import registry
 from rnnzoo.bulk import BatchPredictor, map_in_order
-from rnnzoo.cli.options import loaded_as, located
+from rnnzoo.cli.options import loaded_as
 from rnnzoo.cli.terminal import standard_input
 from rnnzoo.config import choose_options
 from rnnzoo.errors import InputError, WorkerError
+from rnnzoo.weights import fingerprint
 
 _SHOWN = 20
 _SHORT = 30
@@ -97,7 +97,7 @@ def _into_folder(
     form = JSONLinesFormat() if options.json else CSVFormat(locations, model.config.membrane)
     made_by = {
         "model": options.name,
-        "fingerprint": registry.locate(options.name, **located(options)).config.fingerprint,
+        **_weights_of(model),
         **{name: getattr(options, name) for name in ("quantize", "engine")},
         "dtype": model.dtype_policy.name,
         "options": choices,
@@ -121,6 +121,17 @@ def _into_folder(
     if not table.written:
         messages.append("the table was complete")
     return first
+
+
+def _weights_of(model: Any) -> dict[str, str | None]:
+    """What tells the weights of a model from others: the fingerprints of its checkpoint, or of its
+    values where it has none, and of its adapter."""
+    adapter = model._loaded_as.adapter
+    if model.origin is not None:
+        found = model.origin.config.fingerprint
+    else:
+        found = fingerprint(model.weight_values())
+    return {"fingerprint": found, "adapter": adapter and adapter.config.fingerprint}
 
 
 class TableLines(BatchPredictor):
@@ -151,7 +162,7 @@ def _fill(
     settings = {
         "form": table.form,
         "name": options.name,
-        "load_options": {"adapter": options.adapter, **loaded_as(options)},
+        "load_options": loaded_as(options),
         "threads": max(1, (os.cpu_count() or 1) // max(1, options.workers)),
         **choices,
     }
