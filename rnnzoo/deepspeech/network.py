@@ -270,10 +270,16 @@ class Recognizer(keras.layers.Layer):
         self.built = True
 
     def call(self, samples: Any, lengths: Any, training: bool = False) -> tuple[Any, Any]:
+        return self.with_spectrogram(samples, lengths, training)[:2]
+
+    def with_spectrogram(
+        self, samples: Any, lengths: Any, training: bool = False
+    ) -> tuple[Any, Any, Any]:
+        """The outputs, and the spectrogram [batch, frames, mels] that they were made of."""
         short = ops.maximum(0, self.config.frame_length - ops.shape(samples)[1])
-        x = self.spectrogram(tf.pad(samples, [[0, 0], [0, short]]))
+        mels = self.spectrogram(tf.pad(samples, [[0, 0], [0, short]]))
         frames = self.spectrogram.num_frames(ops.cast(lengths, "int32"))
-        x = self.normalization(x, is_real(frames, x))
+        x = self.normalization(mels, is_real(frames, mels))
         x = self.augment(x, training=training)
         x = ops.cast(x, self.compute_dtype)
         for layer in self.local:
@@ -286,7 +292,7 @@ class Recognizer(keras.layers.Layer):
                 x = layer(self.dropout(x, training=training), mask=mask, training=training)
         if self.row is not None:
             x, frames = self.row(x, frames, training=training)
-        return self.log_probs(x, training), frames
+        return self.log_probs(x, training), frames, mels
 
     @property
     def local(self) -> list[TimeLayer]:

@@ -129,12 +129,13 @@ class SpeechRecognizer(CTCTask):
         """With the spectrogram besides, for the picture of a transcript; "step" is for one stream
         alone."""
         graphs, recognizer = self.graphs(), self.network.get_layer("recognizer")
-        whole, spectrogram = graphs["network"], recognizer.spectrogram
+        whole = graphs["network"]
 
         def call(tensors: dict[str, Any]) -> dict[str, Any]:
             samples = tf.pad(tensors["samples"], [[0, 0], [0, self.config.frame_length]])
-            out = whole.call({**tensors, "samples": samples})
-            return {**out, "mels": spectrogram(samples)}
+            samples = tf.cast(samples, recognizer.compute_dtype)  # as Keras casts them
+            out = recognizer.with_spectrogram(samples, tensors["lengths"])
+            return dict(zip(("log_probs", "frames", "mels"), out, strict=True))
 
         mels = Axes("float32", ("batch", "heard", self.config.num_mels))
         outputs = {**whole.outputs, "mels": mels}
