@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-CASES = ["deeploc-multiloc", "deepspeech"]  # two_devices.py has others besides
+CASES = ["deeploc-multiloc"]  # two_devices.py has others besides
 
 
 @pytest.fixture(scope="module")

@@ -231,7 +231,7 @@ class _PowerCut(keras.callbacks.Callback):
 
 def _begun(name, vocabulary, low_rank, seed):
     model = build(name, vocabulary)
-    model.compile(run_eagerly=name != "seq2seq")  # a graph takes longer to make than to run
+    model.compile(run_eagerly=name == "deeploc")  # its graph takes longer to make than to run
     if low_rank:
         model.enable_lora(rank=2)
     if seed:  # another process draws other numbers: what counts has to come from the files
