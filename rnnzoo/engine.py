@@ -12,13 +12,14 @@ import logging
 import pathlib
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from rnnzoo import graph_cache
 from rnnzoo.errors import ExportError, InputError, MissingDependencyError
 from rnnzoo.export import Graph, check_float32, onnx_model, tensor_function
 from rnnzoo.quantized import Quantizable
@@ -63,8 +64,9 @@ class OnnxEngine:
     faster, and a little other results (onnxruntime's dynamic quantization). The spectrogram of
     sound stays in float32.
 
-    A graph is converted when it is first asked for, which takes seconds, and kept. It runs on as
-    many threads as TensorFlow was told to use within an operation
+    A graph is converted when it is first asked for, which takes seconds, and kept; on disk too
+    (`rnnzoo.graph_cache`) where `key` gives a hash of the model as it is then. It runs on as many
+    threads as TensorFlow was told to use within an operation
     (`tf.config.threading.set_intra_op_parallelism_threads`), by default on all cores.
 
     Examples
@@ -78,10 +80,14 @@ class OnnxEngine:
     """
 
     def __init__(
-        self, graphs: Mapping[str, Graph], network: keras.Model, int8: bool = False
+        self,
+        graphs: Mapping[str, Graph],
+        network: keras.Model,
+        int8: bool = False,
+        key: Callable[[], str | None] = lambda: None,
     ) -> None:
         check_engine("onnx", network)
-        self.graphs, self.network, self.int8 = dict(graphs), network, int8
+        self.graphs, self.network, self.int8, self.key = dict(graphs), network, int8, key
         self._sessions: dict[str, Any] = {}
 
     def session(self, name: str) -> Any:
@@ -92,21 +98,31 @@ class OnnxEngine:
         ExportError
             If it cannot be converted, or onnxruntime does not take it.
         """
-        import onnxruntime
-
         with _CONVERTING:
             if name not in self._sessions:
-                content = onnx_model(self.graphs[name], self.network)
-                try:
-                    content = _with_int8(content) if self.int8 else content
-                    self._sessions[name] = onnxruntime.InferenceSession(
-                        content, _session_options(), providers=["CPUExecutionProvider"]
-                    )
-                except Exception as error:  # onnxruntime's own are of many kinds
-                    raise ExportError(
-                        f"onnxruntime cannot take this graph: {str(error).strip():.500}"
-                    ) from error
+                self._sessions[name] = self._new_session(name)
             return self._sessions[name]
+
+    def _new_session(self, name: str) -> Any:
+        import onnxruntime
+
+        key = self.key()
+        address = f"{key}-{name}{'-int8' * self.int8}"
+        kept = None if key is None else graph_cache.read(address)
+        content = kept or onnx_model(self.graphs[name], self.network)
+        try:
+            if kept is None and self.int8:
+                content = _with_int8(content)
+            session = onnxruntime.InferenceSession(
+                content, _session_options(), providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime's own are of many kinds
+            raise ExportError(
+                f"onnxruntime cannot take this graph: {str(error).strip():.500}"
+            ) from error
+        if kept is None and key is not None:
+            graph_cache.write(address, content)
+        return session
 
     def run(self, name: str, tensors: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """A graph's outputs by their names, for its inputs by theirs."""
@@ -223,8 +239,12 @@ class Engined(Quantizable):
         """What runs the graphs of `predict` by onnxruntime, if it is asked for."""
         if self._engine == "onnx" and self._onnx is None:
             graphs, int8 = self.prediction_graphs(), self.quantization == "int8"
-            self._onnx = OnnxEngine(graphs, self.network, int8)
+            self._onnx = OnnxEngine(graphs, self.network, int8, self._graphs_key)
         return self._onnx
+
+    def _graphs_key(self) -> str | None:
+        """A hash of all that `prediction_graphs` is made of, None where that is not known."""
+        return None
 
     def prediction_graphs(self) -> dict[str, Graph]:
         """What `predict` runs: `graphs()`, and what a family computes besides."""

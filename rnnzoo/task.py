@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import keras
 import numpy as np
 
-from rnnzoo import checkpoint, hub, precision
+from rnnzoo import checkpoint, graph_cache, hub, precision
 from rnnzoo.adapter import Adapter
 from rnnzoo.card import card_of
 from rnnzoo.checkpoint import CONFIG, Checkpoint
@@ -257,6 +257,12 @@ class Task(Engined, Trainable):
             "decoder": dataclasses.asdict(self.decoding),
             "assets": self.assets(),
         }
+
+    def _graphs_key(self) -> str | None:
+        if type(self).__module__.partition(".")[0] != "rnnzoo" or self.lora is not None:
+            return None  # graphs of other code, or of updates that no checkpoint holds
+        described = {"family": self.family, "quantization": self.quantization}
+        return graph_cache.key_of({**described, **self.saved_parts()}, self.weight_values())
 
     def get_config(self) -> dict[str, Any]:
         """What a `.keras` file holds besides the weights."""

@@ -35,6 +35,9 @@ _home = tempfile.mkdtemp()  # no cache and no token of whoever runs the tests
 os.chmod(_home, 0o755)  # a test looks into it as nobody
 atexit.register(shutil.rmtree, _home, ignore_errors=True)
 os.environ["HF_HOME"] = _home
+if "PYTEST_XDIST_WORKER" not in os.environ:  # the workers share their parent's
+    os.environ["RNNZOO_CACHE"] = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, os.environ["RNNZOO_CACHE"], ignore_errors=True)
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402

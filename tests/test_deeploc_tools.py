@@ -57,7 +57,7 @@ def test_batches_hold_each_protein_once_a_pass_within_their_budget(data):
     assert (len(train), len(valid)) == (40, 10)
     plain = dataclasses.replace(RECIPE, shorten_share=0.0, substitution_rate=0.0, short_steps=0)
     seen = []
-    for residues, location, membrane in deeploc.batches(train, plain, 0):
+    for residues, location, membrane, _ in deeploc.batches(train, plain, 0):
         assert len(residues) <= RECIPE.max_rows
         assert residues.size <= RECIPE.residues_per_batch or len(residues) == 1
         for row, place, bound in zip(residues, location, membrane, strict=True):
@@ -77,6 +77,65 @@ def test_rare_locations_are_drawn_again():
     assert set(drawn) == set(range(100))
     assert np.bincount(location[drawn]).tolist() == [90, 8, 5]
     assert deeploc.with_rare(location, 0.0, rng).tolist() == list(range(100))
+
+
+def test_what_is_drawn_oftener_is_counted_in():
+    location = np.array([0] * 60 + [1] * 20 + [0] * 10 + [2] * 10 + [-1] * 30)
+    fold = np.array(["1"] * 80 + ["+"] * 50, dtype=object)
+    blank = np.zeros(130, int)
+    proteins = protein_data.Proteins(
+        [""] * 130, [np.ones(1)] * 130, location, blank, fold, blank == 0, ("a", "b", "c")
+    )
+    recipe = dataclasses.replace(RECIPE, least_share=0.3, match_shares=True)
+    drawn, own = np.array([70, 30, 30]) / 130, np.array([60, 20, 1]) / 80
+    offsets = deeploc.share_offsets(proteins, recipe)
+    np.testing.assert_allclose(offsets, np.log(drawn / own), rtol=1e-6)
+    assert not deeploc.share_offsets(proteins, RECIPE).any()
+
+
+def test_a_student_learns_what_its_teachers_say(data, tmp_path):
+    """Of proteins without a location too; what was said is kept beside the run."""
+    train, _ = deeploc.split(protein_data.read_deeploc(data), RECIPE)
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        run = deeploc.Run(dataclasses.replace(RECIPE, seed=len(name)), tmp_path / name)
+        run.begin(name, None)
+        run.save()
+    teachers = (str(tmp_path / "first"), str(tmp_path / "second"))
+    train.location[::2] = -1
+    train.membrane[:] = -1
+    train.taught = deeploc.teach(teachers, train, tmp_path / "taught.npz")
+    said = [deeploc.teach((one,), train, tmp_path / f"{n}.npz") for n, one in enumerate(teachers)]
+    np.testing.assert_allclose(train.taught, np.mean(said, 0), atol=1e-6)
+    assert train.taught.shape == (len(train), 11)
+    np.testing.assert_allclose(train.taught[:, :-1].sum(1), 1, atol=1e-5)
+    kept = deeploc.teach(teachers, train, tmp_path / "taught.npz")
+    np.testing.assert_array_equal(kept, train.taught)
+
+    recipe = dataclasses.replace(RECIPE, teachers=teachers, teacher_share=1.0, steps=150)
+    recipe = dataclasses.replace(recipe, max_learning_rate=0.01, short_steps=0)
+    recipe = dataclasses.replace(recipe, network={**RECIPE.network, "dropout": 0.0})
+    (tmp_path / "student").mkdir()
+    train.taught[:, :-1] = np.eye(10)[3]  # all at one place, and bound to a membrane
+    train.taught[:, -1] = 1
+    student = deeploc.Run(recipe, tmp_path / "student")
+    for batch in deeploc.batches(train, recipe, 0):
+        if student.step == recipe.steps:
+            break
+        student.train_on(batch)
+    out = student.predict(train)
+    assert (out["location"].argmax(1) == 3).all()
+    assert out["membrane"].min() > 0.6
+
+
+def test_proteins_of_several_locations_need_a_teacher(data, tmp_path, monkeypatch):
+    import train
+
+    proteins = protein_data.read_deeploc(data)
+    proteins.location[:] = -1
+    monkeypatch.setattr(deeploc, "read_proteins", lambda *_: proteins)
+    with pytest.raises(SystemExit, match="teachers"):
+        train.main(["deeploc-attn", "--data", str(data), "--run", str(tmp_path / "run")])
 
 
 def test_batches_go_on_where_they_stopped(data):
@@ -151,6 +210,9 @@ def test_what_deeploc2_adds_has_no_homolog_in_what_is_measured(data, tmp_path, m
         assert set(valid.fold) == {fold}
         assert not set(train.fold) & {fold, "-"}
 
+    more = protein_data.read_both(tmp_path, tmp_path / "more", several=True)
+    assert more.accessions[-4:] == ["Q2", "Q1", "Q3", "Q4"]
+    assert more.location[-4:].tolist() == [-1, *both.location[-3:]]
     monkeypatch.setattr(protein_data, "homologs", None)  # the second time from the cache
     again = protein_data.read_both(tmp_path, tmp_path / "cache")
     assert again.fold.tolist() == both.fold.tolist()

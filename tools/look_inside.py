@@ -23,9 +23,9 @@ _PEROXISOME = "Peroxisome"
 def main(arguments: list[str] | None = None) -> None:
     import numpy as np
     from recipes.deeploc_measure import check_unseen, read_set
+    from recipes.protein_data import spelled
 
     import rnnzoo
-    from rnnzoo.deeploc.residues import LETTERS
     from rnnzoo.inspect import attention_profile, filter_logos, plot_logos
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
     model = rnnzoo.load(options.name)
     ((data, split, proteins),) = read_set(options.data, "valid")
     proteins = proteins.take(np.arange(len(proteins))[: options.limit])
-    chains = ["".join(LETTERS[n - 1] for n in chain) for chain in proteins.chains]
+    chains = [chain for _, chain in spelled(proteins)]
     labels = [proteins.locations[place] for place in proteins.location]
 
     found = model.predict(chains, verbose=0)

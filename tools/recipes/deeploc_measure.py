@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from recipes.protein_data import Proteins, homologs, read_deeploc, read_multiloc
-from rnnzoo.deeploc.residues import LETTERS
+from recipes.protein_data import Proteins, homologs, read_deeploc, read_multiloc, spelled
 
 SETS = (
     "valid",
@@ -90,7 +89,7 @@ def check_unseen(name: str, chosen: str) -> None:
     if entry is None:
         return
     trained, folds = entry.recipe["settings"]["data"], entry.recipe["folds"]
-    deeploc = dict.fromkeys(("deeploc1", "deeploc1+2"), SETS[:3])
+    deeploc = dict.fromkeys(("deeploc1", "deeploc1+2", "deeploc1+2all"), SETS[:3])
     own = {**deeploc, "multiloc": SETS[3:5], "multiloc-clean": SETS[5:]}[trained]
     if chosen not in own:
         raise SystemExit(f"{name} was trained on {trained}: measure it on {', '.join(own)}")
@@ -116,9 +115,8 @@ class Measure:
         check_unseen(self.name, name)
         for source, split, proteins in read_set(data, name):
             proteins = proteins.take(np.arange(len(proteins))[:limit])
-            letters = ["".join(LETTERS[n - 1] for n in chain) for chain in proteins.chains]
             found = self.task.predict(
-                list(zip(proteins.accessions, letters, strict=True)),
+                spelled(proteins),
                 batch_size=self.batch_size,
                 verbose=0,
                 **self.options,

@@ -60,7 +60,8 @@ BACKGROUND = np.array(
 
 @dataclasses.dataclass
 class Proteins:
-    """Chains as residue numbers, whole; location and membrane (1, 0, or -1 where unknown).
+    """Chains as residue numbers, whole; location (-1 for several) and membrane (1, 0, or -1 where
+    unknown); what teachers say of each (`recipes.deeploc.teach`), nothing without any.
 
     `measured` is False where the membrane's label was reconstructed: to train on, never to score.
     The `fold` of an added protein is `ADDED` and the folds that hold a homolog of it.
@@ -73,6 +74,11 @@ class Proteins:
     fold: np.ndarray
     measured: np.ndarray
     locations: tuple[str, ...]
+    taught: np.ndarray = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.taught is None:
+            self.taught = np.zeros((len(self), 0), np.float32)
 
     def __len__(self) -> int:
         return len(self.chains)
@@ -86,6 +92,7 @@ class Proteins:
             self.fold[rows],
             self.measured[rows],
             self.locations,
+            self.taught[rows],
         )
 
 
@@ -100,7 +107,7 @@ def _proteins(rows: list[dict[str, str]], names: dict[str, str], fold: str) -> P
     return Proteins(
         [row["accession"] for row in rows],
         [preprocessor.numbers(row["sequence"]) for row in rows],
-        np.array([places.index(row["location"]) for row in rows], int),
+        np.array([-1 if "|" in (at := row["location"]) else places.index(at) for row in rows], int),
         np.array([{"M": 1, "S": 0}.get(row.get("membrane", ""), -1) for row in rows], int),
         np.array([row[fold] for row in rows], dtype=object),
         np.array([row.get("membrane_src") != "inferred" for row in rows], bool),
@@ -120,8 +127,8 @@ def read_multiloc(data: Path, name: str) -> Proteins:
     return _proteins(rows, MULTILOC_LOCATIONS, "fold" if name == "multiloc" else "fold_h")
 
 
-def read_both(data: Path, cache: Path) -> Proteins:
-    """DeepLoc 1.0, and the proteins of one location that DeepLoc 2.0 adds.
+def read_both(data: Path, cache: Path, several: bool = False) -> Proteins:
+    """DeepLoc 1.0, and the proteins of one location that DeepLoc 2.0 adds, or of `several` too.
 
     Left out is what DeepLoc 1.0 has, and what is a homolog of a protein of its test: 30 % identity
     over half of either chain. `cache` keeps what the search for homologs found.
@@ -132,7 +139,7 @@ def read_both(data: Path, cache: Path) -> Proteins:
         [
             {**row, "location": row["labels"], "membrane": "SM"[int(row["membrane"])]}
             for row in _rows(data / "deeploc2" / "swissprot_multilabel.tsv.gz")
-            if row["labels"] in places
+            if several or row["labels"] in places
         ],
         places,
         "partition",
@@ -155,6 +162,12 @@ def read_both(data: Path, cache: Path) -> Proteins:
         ),
         own.locations,
     )
+
+
+def spelled(proteins: Proteins) -> list[tuple[str, str]]:
+    """Accessions and chains in letters."""
+    chains = ("".join(LETTERS[n - 1] for n in chain) for chain in proteins.chains)
+    return list(zip(proteins.accessions, chains, strict=True))
 
 
 def folds_of_homologs(added: Proteins, own: Proteins, cache: Path) -> np.ndarray:
