@@ -83,12 +83,13 @@ class Described:
     def renewed(
         self, weights: Mapping[str, np.ndarray], fresh: Mapping[str, Any]
     ) -> dict[str, np.ndarray]:
-        """A checkpoint's weights with those of the new head; `fresh` are a new network's."""
+        """A checkpoint's weights with those of the new head; `fresh` are a new network's, and name
+        all that it has."""
         changed = {
             path: rows.filled(weights[path], np.asarray(fresh[path], np.float32))
             for path, rows in self.rows.items()
         }
-        return {**weights, **changed}
+        return {path: changed[path] if path in changed else weights[path] for path in fresh}
 
     @property
     def new_weights(self) -> tuple[str, ...]:

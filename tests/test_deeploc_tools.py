@@ -77,6 +77,9 @@ def test_rare_locations_are_drawn_again():
     assert set(drawn) == set(range(100))
     assert np.bincount(location[drawn]).tolist() == [90, 8, 5]
     assert deeploc.with_rare(location, 0.0, rng).tolist() == list(range(100))
+    several = np.concatenate([location, np.full(50, -1)])  # counted in no location
+    drawn = deeploc.with_rare(several, 0.05, rng)
+    assert np.bincount(several[drawn] + 1).tolist() == [50, 90, 8, 5]
 
 
 def test_what_is_drawn_oftener_is_counted_in():
@@ -86,46 +89,82 @@ def test_what_is_drawn_oftener_is_counted_in():
     proteins = protein_data.Proteins(
         [""] * 130, [np.ones(1)] * 130, location, blank, fold, blank == 0, ("a", "b", "c")
     )
-    recipe = dataclasses.replace(RECIPE, least_share=0.3, match_shares=True)
+    recipe = dataclasses.replace(RECIPE, least_share=0.3, logit_adjustment=True)
     drawn, own = np.array([70, 30, 30]) / 130, np.array([60, 20, 1]) / 80
-    offsets = deeploc.share_offsets(proteins, recipe)
+    offsets = deeploc.logit_offsets(proteins, recipe)
     np.testing.assert_allclose(offsets, np.log(drawn / own), rtol=1e-6)
-    assert not deeploc.share_offsets(proteins, RECIPE).any()
+    assert not deeploc.logit_offsets(proteins, RECIPE).any()
 
 
-def test_a_student_learns_what_its_teachers_say(data, tmp_path):
-    """Of proteins without a location too; what was said is kept beside the run."""
+def new_run(folder, recipe, **changes):
+    folder.mkdir()
+    run = deeploc.Run(dataclasses.replace(recipe, **changes), folder)
+    run.begin(folder.name, None)
+    run.save()
+    return run
+
+
+def test_a_student_gets_the_mean_of_its_teachers(data, tmp_path, monkeypatch):
     train, _ = deeploc.split(protein_data.read_deeploc(data), RECIPE)
-    for name in ("first", "second"):
-        (tmp_path / name).mkdir()
-        run = deeploc.Run(dataclasses.replace(RECIPE, seed=len(name)), tmp_path / name)
-        run.begin(name, None)
-        run.save()
-    teachers = (str(tmp_path / "first"), str(tmp_path / "second"))
-    train.location[::2] = -1
-    train.membrane[:] = -1
-    train.taught = deeploc.teach(teachers, train, tmp_path / "taught.npz")
-    said = [deeploc.teach((one,), train, tmp_path / f"{n}.npz") for n, one in enumerate(teachers)]
-    np.testing.assert_allclose(train.taught, np.mean(said, 0), atol=1e-6)
-    assert train.taught.shape == (len(train), 11)
-    np.testing.assert_allclose(train.taught[:, :-1].sum(1), 1, atol=1e-5)
-    kept = deeploc.teach(teachers, train, tmp_path / "taught.npz")
-    np.testing.assert_array_equal(kept, train.taught)
+    train = train.take(np.arange(12))
+    runs = [new_run(tmp_path / f"{n}", RECIPE, seed=n) for n in range(2)]
+    recipe = dataclasses.replace(RECIPE, teachers=tuple(str(run.folder) for run in runs))
+    mean = deeploc.teacher_likelihoods(recipe, train, tmp_path / "kept.npz")
+    said = [run.predict(train) for run in runs]
+    expected = [np.concatenate([s["location"], s["membrane"][:, None]], 1) for s in said]
+    np.testing.assert_allclose(mean, np.mean(expected, 0), atol=1e-5)
+    assert np.abs(expected[0] - expected[1]).max() > 1e-4
 
-    recipe = dataclasses.replace(RECIPE, teachers=teachers, teacher_share=1.0, steps=150)
-    recipe = dataclasses.replace(recipe, max_learning_rate=0.01, short_steps=0)
-    recipe = dataclasses.replace(recipe, network={**RECIPE.network, "dropout": 0.0})
-    (tmp_path / "student").mkdir()
-    train.taught[:, :-1] = np.eye(10)[3]  # all at one place, and bound to a membrane
-    train.taught[:, -1] = 1
-    student = deeploc.Run(recipe, tmp_path / "student")
-    for batch in deeploc.batches(train, recipe, 0):
-        if student.step == recipe.steps:
-            break
-        student.train_on(batch)
-    out = student.predict(train)
-    assert (out["location"].argmax(1) == 3).all()
-    assert out["membrane"].min() > 0.6
+    monkeypatch.setattr(deeploc, "_likelihoods", None)  # the second time from the cache
+    kept = deeploc.teacher_likelihoods(recipe, train, tmp_path / "kept.npz")
+    np.testing.assert_array_equal(kept, mean)
+    runs[0].step = 5  # a teacher that has gone on says something else
+    runs[0].save()
+    with pytest.raises(TypeError):
+        deeploc.teacher_likelihoods(recipe, train, tmp_path / "kept.npz")
+    other = dataclasses.replace(recipe, logit_adjustment=True)
+    with pytest.raises(SystemExit, match="logit_adjustment"):
+        deeploc.teacher_likelihoods(other, train, tmp_path / "kept.npz")
+
+
+def test_the_loss_is_its_formula(data, tmp_path):
+    """Labels through adjusted logits, teachers through plain ones; rows without a label have their
+    teachers alone."""
+    teachers = ("somebody",)
+    recipe = dataclasses.replace(RECIPE, teachers=teachers, teacher_share=0.3)
+    offsets = np.linspace(-1, 1, 10).astype(np.float32)
+    (tmp_path / "run").mkdir()
+    run = deeploc.Run(recipe, tmp_path / "run", offsets)
+    rng = np.random.default_rng(0)
+    p, t = rng.dirichlet(np.ones(10), (2, 4)).astype(np.float32)
+    bound, told = rng.uniform(0.1, 0.9, (2, 4)).astype(np.float32)
+    location, membrane = np.array([3, -1, 0, 9]), np.array([1, 0, -1, -1])
+    said = np.concatenate([t, told[:, None]], 1)
+
+    xent, losses = run._location_losses(p, location, said)
+    adjusted = p * np.exp(offsets)
+    log_probs = np.log(adjusted / adjusted.sum(1, keepdims=True))
+    distillation = -(t * np.log(p)).sum(1)
+    for n, place in enumerate(location):
+        hard = -0.95 * log_probs[n, place] - 0.05 * log_probs[n].mean()
+        whole = distillation[n] if place < 0 else 0.7 * hard + 0.3 * distillation[n]
+        assert float(losses[n]) == pytest.approx(whole, rel=1e-4)
+        assert place < 0 or float(xent[n]) == pytest.approx(-log_probs[n, place], rel=1e-4)
+
+    target = np.where(membrane < 0, told, 0.7 * membrane + 0.3 * told)
+    binary = -(target * np.log(bound) + (1 - target) * np.log(1 - bound))
+    loss = run._membrane_loss(bound, membrane, said)
+    assert float(loss) == pytest.approx(binary.mean(), rel=1e-4)
+
+    (tmp_path / "plain").mkdir()
+    plain = deeploc.Run(RECIPE, tmp_path / "plain")
+    none = np.zeros((4, 0), np.float32)
+    _, losses = plain._location_losses(p, np.abs(location), none)
+    assert float(losses[0]) == pytest.approx(
+        -0.95 * np.log(p[0, 3]) - 0.05 * np.log(p[0]).mean(), rel=1e-4
+    )
+    loss = plain._membrane_loss(bound, membrane, none)
+    assert float(loss) == pytest.approx(-(np.log(bound[0]) + np.log(1 - bound[1])) / 2, rel=1e-4)
 
 
 def test_proteins_of_several_locations_need_a_teacher(data, tmp_path, monkeypatch):
@@ -211,8 +250,9 @@ def test_what_deeploc2_adds_has_no_homolog_in_what_is_measured(data, tmp_path, m
         assert not set(train.fold) & {fold, "-"}
 
     more = protein_data.read_both(tmp_path, tmp_path / "more", several=True)
-    assert more.accessions[-4:] == ["Q2", "Q1", "Q3", "Q4"]
-    assert more.location[-4:].tolist() == [-1, *both.location[-3:]]
+    assert more.accessions[len(own) :] == ["Q2", "Q5", "Q3", "Q4"]  # the hits are of Q1, Q5, Q3
+    assert more.fold[-4:].tolist() == ["+", "+02", "+", "+"]
+    assert more.location[-4] == -1 and min(more.location[-3:]) >= 0
     monkeypatch.setattr(protein_data, "homologs", None)  # the second time from the cache
     again = protein_data.read_both(tmp_path, tmp_path / "cache")
     assert again.fold.tolist() == both.fold.tolist()

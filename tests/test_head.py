@@ -66,6 +66,40 @@ def test_new_locations_make_the_head_anew(tmp_path, caplog):
     assert len(caplog.records) == 1
 
 
+def test_one_of_several_members_is_loaded_alone(tmp_path, caplog):
+    model = localizer(num_members=3)
+    model.save(tmp_path / "base")
+    one = rnnzoo.load(tmp_path / "base", num_members=1)
+    assert one.config.num_members == 1
+    whole = values(model)
+    assert values(one).keys() == {path for path in whole if path.startswith("member_0/")}
+    for path, value in values(one).items():
+        np.testing.assert_array_equal(value, whole[path])
+    x = model.preprocessor.encode(["MKVLAAG"])
+    member = model.network.get_layer("member_0")(x)["location"]
+    np.testing.assert_allclose(one.network(x)["location"], member, atol=1e-6)
+    assert not caplog.records and one.new_weights == ()
+    one.save(tmp_path / "one")
+    assert rnnzoo.load(tmp_path / "one").predict("MKV").to_dict() == one.predict("MKV").to_dict()
+    both = rnnzoo.load(tmp_path / "base", num_members=2, locations=["here", "there"])
+    assert len(both.new_weights) == 4 and len(caplog.records) == 1
+    assert list(both.predict("MKV").likelihoods) == ["here", "there"]
+    small = rnnzoo.load(tmp_path / "base", num_members=1, quantize="int8")
+    assert small.predict("MKV").location
+
+    one.enable_lora(rank=1, targets=["encoder"])
+    one.save_adapter(tmp_path / "adapter")
+    again = rnnzoo.load(tmp_path / "base", adapter=tmp_path / "adapter")
+    assert again.config.num_members == 1
+    for wrong, words in (
+        (4, "has 3 members, got num_members=4"),
+        (0, "from 1"),
+        ("1", "whole number"),
+    ):
+        with pytest.raises(InputError, match=words):
+            rnnzoo.load(tmp_path / "base", num_members=wrong)
+
+
 def test_labels_that_are_none_are_refused(tmp_path):
     localizer().save(tmp_path / "base")
     for wrong in ("Nucleus", [], ["a", "a"], [""], 3, [1, 2], None):
@@ -73,7 +107,7 @@ def test_labels_that_are_none_are_refused(tmp_path):
             rnnzoo.load(tmp_path / "base", locations=wrong)
     with pytest.raises(InputError, match="num_locations must be from 2"):
         rnnzoo.load(tmp_path / "base", locations=["Nucleus"])
-    with pytest.raises(InputError, match=r"another 'alphabet'; what can be changed: locations, dr"):
+    with pytest.raises(InputError, match=r"another 'alphabet'; what can be changed: locations, nu"):
         rnnzoo.load(tmp_path / "base", alphabet="abc")
 
 

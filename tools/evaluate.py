@@ -29,21 +29,30 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--limit", type=int, help="only the first rows of each part")
-    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument(
+        "--option", action="append", default=[], metavar="NAME=VALUE", help="of predict"
+    )
+    parser.add_argument(
+        "--override", action="append", default=[], metavar="NAME=VALUE", help="of rnnzoo.load"
+    )
     parser.add_argument(
         "--weights", default="shipped", help="what to call the weights in the records"
     )
     parser.add_argument("--show", type=int, default=0, help="print this many results")
     options = parser.parse_args(arguments)
 
-    task = rnnzoo.load(options.name, dtype=options.dtype)
+    overrides, choices = (
+        {n: json.loads(v) for n, v in (one.split("=", 1) for one in given)}
+        for given in (options.override, options.option)
+    )
+    task = rnnzoo.load(options.name, dtype=options.dtype, **overrides)
     family = recipes.measure(task.family)
     for name in options.set or []:
         if name not in family.SETS:
             parser.error(f"--set {name}: a {task.family} model has {', '.join(family.SETS)}")
-    choices = {n: json.loads(v) for n, v in (option.split("=", 1) for option in options.option)}
     measure = family.Measure(task, options.name, options.batch_size, choices)
     changed = [f"--option {option}" for option in options.option]
+    changed += [f"--override {override}" for override in options.override]
     for flag, value, default in (
         ("--limit", options.limit, None),
         ("--dtype", options.dtype, "auto"),
@@ -53,7 +62,11 @@ def main(arguments: list[str] | None = None) -> None:
     records = []
     for name in options.set or ["valid"]:
         words = ["python tools/evaluate.py", options.name, "--data DIR --set", name, *changed]
-        shared = {"options": choices, "weights": options.weights, "command": " ".join(words)}
+        shared = {
+            "options": {**overrides, **choices},
+            "weights": options.weights,
+            "command": " ".join(words),
+        }
         for record, lines in measure(options.data, name, options.limit, options.show):
             records.append({**record, **shared})
             if "metric" in record:

@@ -47,6 +47,8 @@ class ProteinLocalizer(Task):
     >>> found = localizer.predict("MKVLAAGIVGLLLAQWWG")
     >>> abs(sum(found.likelihoods.values()) - 1) < 1e-5
     True
+    >>> rnnzoo.load("deeploc-attn", num_members=1).config.num_members
+    1
     """
 
     family = "deeploc"
@@ -55,7 +57,7 @@ class ProteinLocalizer(Task):
     preprocessor_config_type = PreprocessorConfig
     decoding_type = DecisionOptions
     changeable = ("dropout", "input_dropout")
-    heads = ("locations",)
+    heads = ("locations", "num_members")
     parts: ClassVar[Parts] = {
         "convolutions": ("member_*/conv_*", "member_*/second_conv/*"),
         "encoder": ("member_*/conv_*", "member_*/second_conv/*", "member_*/bilstm/*"),
@@ -97,21 +99,26 @@ class ProteinLocalizer(Task):
     def new_head(
         cls, old: Described, changes: Mapping[str, Any], asset: Callable[[str], bytes]
     ) -> Described:
-        """Other locations: the layer that tells them apart is made anew, membrane or not is
-        kept."""
-        locations = check_names("locations", changes["locations"])
-        if locations == old.preprocessor.locations:
-            return old
-        new: tuple[None, ...] = (None,) * len(locations)
-        rows = {}
-        for member in range(old.network.num_members):
-            rows[f"member_{member}/location/kernel"] = Rows(1, new)
-            rows[f"member_{member}/location/bias"] = Rows(0, new)
-        return Described(
-            choose_options(old.network, {"num_locations": len(locations)}),
-            choose_options(old.preprocessor, {"locations": locations}),
-            rows=rows,
-        )
+        """Fewer members, the first ones; other locations: the layer that tells them apart is made
+        anew, membrane or not is kept."""
+        network, preprocessor, rows = old.network, old.preprocessor, {}
+        if "num_members" in changes:
+            count = changes["num_members"]
+            network = choose_options(network, {"num_members": count})
+            if count > old.network.num_members:
+                raise InputError(
+                    f"this checkpoint has {old.network.num_members} members, got "
+                    f"num_members={count}"
+                )
+        locations = check_names("locations", changes.get("locations", preprocessor.locations))
+        if locations != preprocessor.locations:
+            new: tuple[None, ...] = (None,) * len(locations)
+            for member in range(network.num_members):
+                rows[f"member_{member}/location/kernel"] = Rows(1, new)
+                rows[f"member_{member}/location/bias"] = Rows(0, new)
+            network = choose_options(network, {"num_locations": len(locations)})
+            preprocessor = choose_options(preprocessor, {"locations": locations})
+        return Described(network, preprocessor, rows=rows)
 
     # --- training --------------------------------------------------------------------------
 

@@ -1,8 +1,13 @@
-"""Memory and cold start: each engine in a process of its own, one after the other."""
+"""Memory and cold start: each engine in a process of its own, one after the other.
+
+Where rnnzoo converts graphs for onnxruntime there are two: one that finds nothing in the cache and
+one that finds what the first has kept.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.record import KERAS, Row
+from bench.record import KERAS, RNNZOO_INT8, RNNZOO_ONNX, Row
 from bench.rows import BATCH, Measurement
 from bench.timing import summary
 
@@ -32,8 +37,11 @@ def written(m: Measurement, folder: Path) -> None:
         np.savez(folder / f"{name}.npz", **family.tensors(family.raws(count)))
 
 
-def run_child(engine: str, m: Measurement, threads: int, folder: Path) -> dict[str, float]:
-    """Seconds of "import", "load", "first" and "batch", and "megabytes" at the most.
+def run_child(
+    engine: str, m: Measurement, threads: int, folder: Path, cache: str = ""
+) -> dict[str, float]:
+    """Seconds of "import", "load", "first" and "batch", and "megabytes" at the most; `cache` is
+    rnnzoo's folder of converted graphs.
 
     Raises
     ------
@@ -42,7 +50,8 @@ def run_child(engine: str, m: Measurement, threads: int, folder: Path) -> dict[s
     """
     data = [str(m.family.data)] if m.family.data else []
     command = [sys.executable, str(_CHILD), engine, m.family.name, str(threads), str(folder), *data]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "RNNZOO_CACHE": cache}
+    found = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if found.returncode:
         raise LookupError((found.stderr.strip().splitlines() or ["no message"])[-1])
     return json.loads(found.stdout.strip().splitlines()[-1])
@@ -54,18 +63,25 @@ def processes(m: Measurement, threads: int, folder: Path, rows: set[str]) -> Ite
     able = [e.name for e in m.engines if e.network is not None or e.task is not None]
     names = [name for name in able if name != KERAS]
     found: dict[str, list[dict[str, float]]] = {name: [] for name in [*names, *_BARE]}
+    converted: dict[str, list[dict[str, float]]] = {
+        name: [] for name in (RNNZOO_ONNX, RNNZOO_INT8) if name in names
+    }
     left_out = dict(m.missing)
     if KERAS in able:
         left_out[KERAS] = "its network is made of rnnzoo's, which would be counted too"
-    for _ in range(1 if m.quick else min(m.rounds, 3)):
+    for number in range(1 if m.quick else min(m.rounds, 3)):
+        cache = str(folder / f"graphs-{number}")
         for name in list(found):
             if name in _BARE and "cold" not in rows:
                 continue
             try:
-                found[name].append(run_child(_BARE.get(name, name), m, threads, folder))
+                if name in converted:
+                    converted[name].append(run_child(name, m, threads, folder, cache))
+                found[name].append(run_child(_BARE.get(name, name), m, threads, folder, cache))
             except LookupError as error:
                 left_out[name] = str(error)
                 del found[name]
+                converted.pop(name, None)
     entry = m.family.name
     engines = {name: runs for name, runs in found.items() if name in names}
     note = "rnnzoo reads raw inputs, PyTorch and ONNX Runtime tensors that were made before"
@@ -73,6 +89,10 @@ def processes(m: Measurement, threads: int, folder: Path, rows: set[str]) -> Ite
         figures = {name: _of(runs, "megabytes") for name, runs in engines.items()}
         case = f"most memory, one input and a batch of {BATCH}"
         yield Row(entry, "memory", case, figures, "MB", left_out=left_out, note=note)
+        if converted:
+            figures = {name: _of(runs, "megabytes") for name, runs in converted.items()}
+            case = "most memory, with converting graphs"
+            yield Row(entry, "memory", case, figures, "MB", left_out=left_out)
     if "cold" in rows:
         bare = {f"import {name}": _of(found[name], "import") for name in _BARE if name in found}
         cases = {"import": ("import",), "load": ("load",), "first prediction": ("first",)}
@@ -81,6 +101,10 @@ def processes(m: Measurement, threads: int, folder: Path, rows: set[str]) -> Ite
             if len(parts) > 1:
                 figures |= bare
             yield Row(entry, "cold", case, figures, left_out=left_out, note=note)
+        if converted:
+            figures = {name: _of(runs, "first") for name, runs in converted.items()}
+            case = "first prediction, with converting graphs"
+            yield Row(entry, "cold", case, figures, left_out=left_out)
 
 
 def _of(runs: list[dict[str, float]], *parts: str) -> dict[str, float]:

@@ -4,10 +4,11 @@ Each member is trained apart, on all folds but its own, and validated on that on
 puts the members' averaged weights side by side into one network. Cross-entropy with label
 smoothing over locations, and over membrane-bound or soluble where that is known.
 
-With `match_shares` the loss counts in how much oftener a location is drawn than it occurs among
-the data set's own proteins (Menon et al. 2021, arXiv 2007.07314, equation 10), so that what the
-network gives are the likelihoods of these. With `teachers` a part of each target is the mean of
-what earlier members say (Hinton et al. 2015, arXiv 1503.02531, at temperature 1); for proteins of
+With `logit_adjustment` the loss counts in how much oftener a location is drawn than it occurs among
+the data set's own proteins (Menon et al. 2021, arXiv 2007.07314, equation 10; label smoothing is
+spread over what is drawn), so that what the network gives are the likelihoods of these. With
+`teachers`, folders of members' runs, a part of each target is the mean of their likelihoods
+(knowledge distillation, Hinton et al. 2015, arXiv 1503.02531, at temperature 1); for proteins of
 several locations it is the whole.
 """
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from recipes.protein_data import (
     substitute,
 )
 from recipes.run import Run as BaseRun
-from recipes.run import is_run, learning_rate
+from recipes.run import learning_rate
 from rnnzoo.deeploc.preprocess import PreprocessorConfig, ProteinPreprocessor
 
 
@@ -58,7 +59,7 @@ class Recipe:
     shorten_share: float = 0.5
     kept_ends: int = 100
     least_share: float = 0.0
-    match_shares: bool = False
+    logit_adjustment: bool = False
     teachers: tuple[str, ...] = ()
     teacher_share: float = 0.5
     substitution_rate: float = 0.05
@@ -102,7 +103,7 @@ RECIPES = {
         max_learning_rate=2e-3,
         substitution_rate=0.15,
         least_share=0.03,
-        match_shares=True,
+        logit_adjustment=True,
     ),
     "deeploc-multiloc": _MULTILOC,
     "deeploc-multiloc-clean": dataclasses.replace(_MULTILOC, data="multiloc-clean"),
@@ -168,13 +169,8 @@ def batches(proteins: Proteins, recipe: Recipe, start_step: int) -> Iterator[Bat
             rows = order[first:last]
             if step >= start_step:
                 padded, labelled = preprocessor.pad([chains[n] for n in rows]), drawn[rows]
-                yield (
-                    padded,
-                    *(
-                        array[labelled]
-                        for array in (proteins.location, proteins.membrane, proteins.taught)
-                    ),
-                )
+                labels = proteins.location[labelled], proteins.membrane[labelled]
+                yield padded, *labels, proteins.teacher_likelihoods[labelled]
             step += 1
 
 
@@ -191,11 +187,11 @@ def with_rare(location: np.ndarray, least_share: float, rng: np.random.Generator
     return np.concatenate(numbers)
 
 
-def share_offsets(proteins: Proteins, recipe: Recipe) -> np.ndarray:
+def logit_offsets(proteins: Proteins, recipe: Recipe) -> np.ndarray:
     """The logarithm of how much oftener each location is drawn than it occurs among the proteins
-    of the data set itself, those added aside; zeros without `match_shares`."""
+    of the data set itself, those added aside; zeros without `logit_adjustment`."""
     count = len(proteins.locations)
-    if not recipe.match_shares:
+    if not recipe.logit_adjustment:
         return np.zeros(count, np.float32)
     own = np.array([not fold.startswith(ADDED) for fold in proteins.fold])
     known = proteins.location >= 0
@@ -206,30 +202,42 @@ def share_offsets(proteins: Proteins, recipe: Recipe) -> np.ndarray:
     return np.float32(log_shares[0] - log_shares[1])
 
 
-def teach(teachers: Sequence[str], proteins: Proteins, cache: Path) -> np.ndarray:
-    """What teachers say of proteins, on the average: likelihood of each location, and of being
-    membrane-bound (0 where the network has no such output), [protein, locations + 1]. A teacher is
-    the folder of a run or what `rnnzoo.load` takes; `cache` keeps it."""
-    if cache.exists():
-        with np.load(cache) as kept:
-            if list(kept["teachers"]) == list(teachers) and (
-                list(kept["accessions"]) == proteins.accessions
-            ):
-                return kept["taught"]
-    taught = np.mean([_said_by(teacher, proteins) for teacher in teachers], axis=0)
-    partial = cache.with_suffix(".partial.npz")
-    np.savez(partial, teachers=teachers, accessions=proteins.accessions, taught=taught)
-    os.replace(partial, cache)
-    return taught
-
-
-def _said_by(teacher: str, proteins: Proteins) -> np.ndarray:
-    import rnnzoo
+def teacher_likelihoods(recipe: Recipe, proteins: Proteins, cache: Path) -> np.ndarray:
+    """The mean of what the teachers say of proteins: the likelihood of each location, and of being
+    membrane-bound if they tell, [protein, locations (+ 1)]. `cache` keeps it."""
     from recipes.deeploc_card import task_of_runs
 
-    task = task_of_runs([Path(teacher)])[0] if is_run(teacher) else rnnzoo.load(teacher)
+    tasks, states = [], []
+    for teacher in recipe.teachers:
+        task, (record,) = task_of_runs([Path(teacher)])
+        names, other = task.preprocessor.config.locations, record["recipe"]
+        if names != proteins.locations or other.get("logit_adjustment") != recipe.logit_adjustment:
+            raise SystemExit(f"{teacher} has other locations, or another logit_adjustment")
+        if task.config.membrane != recipe.network.get("membrane", True):
+            raise SystemExit(
+                f"{teacher} and its student have to tell the membrane both, or neither"
+            )
+        tasks.append(task)
+        states.append(f"{teacher}, step {record['steps_done']}, {record['seconds']} seconds")
+    if cache.exists():
+        with np.load(cache) as kept:
+            same = kept["teachers"].tolist() == states
+            if same and kept["accessions"].tolist() == proteins.accessions:
+                return kept["likelihoods"]
+    likelihoods = np.mean([_likelihoods(task, proteins) for task in tasks], axis=0)
+    partial = cache.with_suffix(".partial.npz")
+    np.savez(partial, teachers=states, accessions=proteins.accessions, likelihoods=likelihoods)
+    os.replace(partial, cache)
+    return likelihoods
+
+
+def _likelihoods(task: Any, proteins: Proteins) -> np.ndarray:
     found = task.predict(spelled(proteins), batch_size=64, verbose=0)
-    return np.array([[*one.likelihoods.values(), one.membrane or 0.0] for one in found], np.float32)
+    membrane = [[one.membrane] if task.config.membrane else [] for one in found]
+    return np.array(
+        [[*one.likelihoods.values(), *bound] for one, bound in zip(found, membrane, strict=True)],
+        np.float32,
+    )
 
 
 def _changed(chain: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> np.ndarray:
@@ -239,7 +247,7 @@ def _changed(chain: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> np.
 
 
 class Run(BaseRun):
-    """A member's run: loss and validation; `offsets` are of `share_offsets`."""
+    """A member's run: loss and validation; `offsets` are of `logit_offsets`."""
 
     def __init__(self, recipe: Recipe, folder: Path, offsets: np.ndarray | None = None) -> None:
         import keras
@@ -252,59 +260,73 @@ class Run(BaseRun):
         super().__init__(recipe, folder, build_network(config, recipe.dtype))
         self.offsets = np.zeros(config.num_locations, np.float32) if offsets is None else offsets
         residues, labels = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)
-        taught = tf.TensorSpec([None, None], tf.float32)
-        signature = [residues, labels, labels, taught, tf.TensorSpec([], tf.float32)]
+        teachers = tf.TensorSpec([None, None], tf.float32)
+        signature = [residues, labels, labels, teachers, tf.TensorSpec([], tf.float32)]
         self._train = tf.function(self._train_step, input_signature=signature, autograph=False)
         self._predict = tf.function(
             lambda x: self.network(x, training=False), input_signature=[residues], autograph=False
         )
 
     def _train_step(
-        self, residues: Any, location: Any, membrane: Any, taught: Any, rate: Any
+        self, residues: Any, location: Any, membrane: Any, teachers: Any, rate: Any
     ) -> Any:
         import tensorflow as tf
 
-        smoothing, placed = self.recipe.label_smoothing, location >= 0
         with tf.GradientTape() as tape:
             out = self.network(residues, training=True)
-            log_likelihoods = tf.math.log(out["location"] + 1e-8)
-            log_probs = tf.nn.log_softmax(log_likelihoods + self.offsets)
-            xent = -tf.gather(log_probs, tf.maximum(location, 0), batch_dims=1)
-            losses = (1 - smoothing) * xent - smoothing * tf.reduce_mean(log_probs, -1)
-            share = self._teacher_share(placed)
-            if self.recipe.teachers:
-                told = -tf.reduce_sum(taught[:, :-1] * log_likelihoods, -1)
-                losses = (1 - share) * losses + share * told
+            xent, losses = self._location_losses(out["location"], location, teachers)
             loss = tf.reduce_mean(losses)
             if "membrane" in out:
-                known = membrane >= 0
-                target = tf.cast(membrane, tf.float32)
-                if self.recipe.teachers:
-                    share = self._teacher_share(known)
-                    target = (1 - share) * target + share * taught[:, -1]
-                    known = tf.ones_like(known)
-                p, known = out["membrane"], tf.cast(known, tf.float32)
-                binary = target * tf.math.log(p + 1e-8) + (1 - target) * tf.math.log(1 - p + 1e-8)
-                loss -= self.recipe.membrane_weight * (
-                    tf.reduce_sum(known * binary) / tf.maximum(tf.reduce_sum(known), 1.0)
+                loss += self.recipe.membrane_weight * self._membrane_loss(
+                    out["membrane"], membrane, teachers
                 )
         self.descend(tape, loss, rate)
         found = tf.argmax(out["location"], -1, output_type=tf.int32)
         right = tf.math.count_nonzero(found == location)
-        rows, real = tf.math.count_nonzero(placed), tf.math.count_nonzero(residues)
-        return tf.reduce_sum(tf.where(placed, xent, 0.0)), right, rows, real, loss
+        rows, real = tf.math.count_nonzero(location >= 0), tf.math.count_nonzero(residues)
+        return tf.reduce_sum(tf.where(location >= 0, xent, 0.0)), right, rows, real, loss
 
-    def _teacher_share(self, labelled: Any) -> Any:
+    def _location_losses(self, likelihoods: Any, location: Any, teachers: Any) -> Any:
+        """Cross-entropy with the labels, and the loss with smoothing and teachers, each [batch]."""
+        import tensorflow as tf
+
+        smoothing = self.recipe.label_smoothing
+        log_likelihoods = tf.math.log(likelihoods + 1e-8)
+        log_probs = tf.nn.log_softmax(log_likelihoods + self.offsets)
+        xent = -tf.gather(log_probs, tf.maximum(location, 0), batch_dims=1)
+        losses = (1 - smoothing) * xent - smoothing * tf.reduce_mean(log_probs, -1)
+        if self.recipe.teachers:
+            share = self._teacher_share(location)
+            teachers = teachers[:, : likelihoods.shape[-1]]
+            distillation = -tf.reduce_sum(teachers * log_likelihoods, -1)
+            losses = (1 - share) * losses + share * distillation
+        return xent, losses
+
+    def _membrane_loss(self, likelihood: Any, membrane: Any, teachers: Any) -> Any:
+        """Mean binary cross-entropy over the rows with a label, or with teachers over all."""
+        import tensorflow as tf
+
+        known, target = membrane >= 0, tf.cast(membrane, tf.float32)
+        if self.recipe.teachers:
+            share = self._teacher_share(membrane)
+            target = (1 - share) * target + share * teachers[:, -1]
+            known = tf.ones_like(known)
+        known, other = tf.cast(known, tf.float32), 1 - likelihood
+        log_probs = target * tf.math.log(likelihood + 1e-8)
+        log_probs += (1 - target) * tf.math.log(other + 1e-8)
+        return -tf.reduce_sum(known * log_probs) / tf.maximum(tf.reduce_sum(known), 1.0)
+
+    def _teacher_share(self, labels: Any) -> Any:
         """How much of each row's target the teachers give."""
         import tensorflow as tf
 
-        return tf.where(labelled, self.recipe.teacher_share, 1.0)
+        return tf.where(labels >= 0, self.recipe.teacher_share, 1.0)
 
     def update(self, *batch: Any) -> list[Any]:
-        residues, location, membrane, taught = batch
+        residues, location, membrane, teachers = batch
         rate = np.float32(learning_rate(self.recipe, self.step))
         labels = location.astype(np.int32), membrane.astype(np.int32)
-        return self._train(residues, *labels, taught, rate)
+        return self._train(residues, *labels, teachers, rate)
 
     def predict(self, proteins: Proteins) -> dict[str, np.ndarray]:
         """Likelihoods of the averaged weights, in the proteins' order."""
@@ -343,10 +365,11 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     proteins, valid = split(read_proteins(data, recipe.data, folder), recipe)
     if recipe.teachers:
-        proteins.taught = teach(recipe.teachers, proteins, folder / "teachers.npz")
+        cache = folder / "teachers.npz"
+        proteins.teacher_likelihoods = teacher_likelihoods(recipe, proteins, cache)
     elif (proteins.location < 0).any():
         raise SystemExit(f"{recipe.data} holds proteins that only teachers can label: name some")
-    run = Run(recipe, folder, share_offsets(proteins, recipe))
+    run = Run(recipe, folder, logit_offsets(proteins, recipe))
     run.begin(f"{name}, fold {recipe.fold}: {len(proteins):,} proteins", checkpoint)
 
     def describe(sums: np.ndarray, seconds: float) -> str:

@@ -74,11 +74,13 @@ class Proteins:
     fold: np.ndarray
     measured: np.ndarray
     locations: tuple[str, ...]
-    taught: np.ndarray = None  # type: ignore[assignment]
+    teacher_likelihoods: np.ndarray = dataclasses.field(
+        default_factory=lambda: np.zeros((0, 0), np.float32)
+    )
 
     def __post_init__(self) -> None:
-        if self.taught is None:
-            self.taught = np.zeros((len(self), 0), np.float32)
+        if not self.teacher_likelihoods.size:
+            self.teacher_likelihoods = np.zeros((len(self), 0), np.float32)
 
     def __len__(self) -> int:
         return len(self.chains)
@@ -92,7 +94,7 @@ class Proteins:
             self.fold[rows],
             self.measured[rows],
             self.locations,
-            self.taught[rows],
+            self.teacher_likelihoods[rows],
         )
 
 
