@@ -309,7 +309,7 @@ def card_of(task: Task, name: str, address: str, storage: str) -> CardFile:
         entry = _entry_of(task.origin.config.fingerprint)
         published = entry.hub if entry is not None else hub.repository_of(task.origin.folder)
         repository = published.repo_id if published is not None else ""
-        if _is_as_loaded(task):
+        if is_as_loaded(task):
             if entry is not None:
                 text = Card(dataclasses.replace(entry, storage=storage)).hub_readme()
                 return CardFile(text.encode())
@@ -339,8 +339,16 @@ def _loaded_adapter(adapter: Adapter | None) -> str:
     return f"With low-rank updates (LoRA): `{name}`, fingerprint `{adapter.config.fingerprint}`"
 
 
-def _is_as_loaded(task: Task) -> bool:
-    """Whether the weights still have the values that their checkpoint holds."""
+def is_as_loaded(task: Task) -> bool:
+    """Whether all weights of a checkpoint are there, with the values that it holds.
+
+    Examples
+    --------
+    >>> import rnnzoo
+    >>> from rnnzoo.card import is_as_loaded
+    >>> is_as_loaded(rnnzoo.load("deeploc-multiloc"))
+    True
+    """
     weights = task.weight_values()
     shapes = {name: weight.shape for name, weight in weights.items()}
     try:

@@ -8,6 +8,7 @@ rounding; `tools/benchmark.py` measures both.
 from __future__ import annotations
 
 import abc
+import contextlib
 import logging
 import pathlib
 import tempfile
@@ -104,24 +105,18 @@ class OnnxEngine:
             return self._sessions[name]
 
     def _new_session(self, name: str) -> Any:
-        import onnxruntime
-
         key = self.key()
-        address = f"{key}-{name}{'-int8' * self.int8}"
-        kept = None if key is None else graph_cache.read(address)
-        content = kept or onnx_model(self.graphs[name], self.network)
-        try:
-            if kept is None and self.int8:
-                content = _with_int8(content)
-            session = onnxruntime.InferenceSession(
-                content, _session_options(), providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # onnxruntime's own are of many kinds
-            raise ExportError(
-                f"onnxruntime cannot take this graph: {str(error).strip():.500}"
-            ) from error
-        if kept is None and key is not None:
-            graph_cache.write(address, content)
+        filed = f"{key}-{name}{'-int8' if self.int8 else ''}"
+        kept = None if key is None else graph_cache.read(filed)
+        if kept is not None:
+            with contextlib.suppress(ExportError):  # converted anew, it may do
+                return _session_of(kept)
+        content = onnx_model(self.graphs[name], self.network)
+        if self.int8:
+            content = _with_int8(content)
+        session = _session_of(content)
+        if key is not None and self.key() == key:  # nobody changed the model meanwhile
+            graph_cache.write(filed, content)
         return session
 
     def run(self, name: str, tensors: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -133,6 +128,21 @@ class OnnxEngine:
             for given in session.get_inputs()
         }
         return dict(zip(graph.outputs, session.run(list(graph.outputs), feeds), strict=True))
+
+
+def _session_of(content: bytes) -> Any:
+    import onnxruntime
+
+    try:
+        return onnxruntime.InferenceSession(
+            content, _session_options(), providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # onnxruntime's own are of many kinds
+        raise _refused(error) from error
+
+
+def _refused(error: Exception) -> ExportError:
+    return ExportError(f"onnxruntime cannot take this graph: {str(error).strip():.500}")
 
 
 def _session_options() -> Any:
@@ -168,6 +178,8 @@ def _with_int8(content: bytes) -> bytes:
                 nodes_to_exclude=[n.name for n in model.graph.node if "spectrogram" in n.name],
             )
             return rounded.read_bytes()
+    except Exception as error:
+        raise _refused(error) from error
     finally:
         logging.getLogger().removeFilter(_says_nothing_of_preprocessing)
 
@@ -205,6 +217,9 @@ class Engined(Quantizable):
         is often faster on a CPU and gives the same results up to rounding. A model in int8 is
         computed in int8 by it, which is faster still and rounds more: what goes into each product
         too.
+
+        Converted graphs of weights that are as they were loaded are kept for the next process
+        (`rnnzoo.graph_cache`).
 
         It can be set. With "onnx" predictions are made with the weights as they were at the first
         one: to train, set "tensorflow", and "onnx" again after it. Weights that are set or loaded

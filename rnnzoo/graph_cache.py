@@ -1,9 +1,10 @@
 """Converted graphs, kept on disk from one process to the next.
 
 Converting a network takes seconds, reading what was converted a fraction of one. A graph is filed
-under a hash of all that it is made of: what a checkpoint of the model would hold, every byte of
-this package's code, and the versions of the packages that convert. Nothing is ever out of date,
-then; what is no longer asked for makes room for newer graphs.
+under a hash of all that it is made of: the config, assets and weights of the model, its layers,
+this package's code, and the versions of the packages that convert. What is no longer asked for
+makes room for newer graphs. The folder and its files are their user's alone; one that others may
+write is not used.
 """
 
 from __future__ import annotations
@@ -11,25 +12,29 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import importlib.metadata
+import importlib
 import json
 import os
 import pathlib
+import re
+import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-VARIABLE = "RNNZOO_CACHE"
-_MAKERS = ("rnnzoo", "tensorflow", "keras", "numpy", "tf2onnx", "onnx", "onnxruntime")
+_VARIABLE = "RNNZOO_CACHE"
+_CONVERTERS = ("tensorflow", "keras", "numpy", "tf2onnx", "onnx", "onnxruntime")
 _LIMIT = 2_000_000_000  # bytes
-_HASH = 32
+_DIGEST_SIZE = 32
+_OURS = re.compile(r"[0-9a-f]{64}-[a-z_]+(-int8)?\.onnx|graph-.*\.partial")
 
 
 def cache_folder() -> pathlib.Path | None:
-    """Where graphs are kept: `$RNNZOO_CACHE`, by default `rnnzoo` in the user's folder for caches
-    (`$XDG_CACHE_HOME`, or `~/.cache`); None if the variable is set and empty: they are not kept.
+    """Where graphs are kept: `graphs` in `$RNNZOO_CACHE`, by default in `rnnzoo` in the user's
+    folder for caches (`$XDG_CACHE_HOME`, or `~/.cache`); None, and nothing is kept, if the variable
+    is empty.
 
     Examples
     --------
@@ -37,36 +42,44 @@ def cache_folder() -> pathlib.Path | None:
     >>> cache_folder() is None or cache_folder().is_absolute()
     True
     """
-    chosen = os.environ.get(VARIABLE)
-    if chosen is not None:
-        return pathlib.Path(chosen).absolute() if chosen else None
+    chosen = os.environ.get(_VARIABLE)
     try:
-        caches = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+        if chosen is None:
+            caches = pathlib.Path(os.environ.get("XDG_CACHE_HOME", ""))
+            if not caches.is_absolute():  # the specification: leave it out
+                caches = pathlib.Path.home() / ".cache"
+            chosen = str(caches / "rnnzoo")
+        place = pathlib.Path(chosen).expanduser().absolute()
     except RuntimeError:  # a user without a home
         return None
-    return pathlib.Path(caches, "rnnzoo").absolute()
+    return place / "graphs" if chosen else None
+
+
+def _code_digest() -> bytes | None:
+    """A hash of this package's code as it lies on disk; None where it does not lie there."""
+    found = hashlib.sha256()
+    package = pathlib.Path(__file__).parent
+    try:
+        sources = [(path.relative_to(package), path.read_bytes()) for path in package.rglob("*.py")]
+    except OSError:
+        return None
+    for path, content in sorted(sources):
+        found.update(f"{path} {len(content)}\0".encode() + content)
+    return found.digest() if sources else None
+
+
+_IMPORTED = _code_digest()  # before anyone edits it
 
 
 @functools.cache
-def _code() -> bytes:
-    """A hash of this package's code and of the versions of what converts."""
-    found = hashlib.sha256()
-    package = pathlib.Path(__file__).parent
-    for path in sorted(package.rglob("*.py")):
-        found.update(f"{path.relative_to(package)}\0{path.stat().st_size}\0".encode())
-        found.update(path.read_bytes())
-    for name in _MAKERS:
-        try:
-            version = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            version = ""
-        found.update(f"{name} {version}\0".encode())
-    return found.digest()
+def _versions() -> str:
+    modules = [importlib.import_module(name) for name in _CONVERTERS]
+    return " ".join(f"{module.__name__} {module.__version__}" for module in modules)
 
 
-def key_of(parts: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> str:
-    """The hash that stands for a model: what a checkpoint says of it, with its assets (bytes by
-    their names), and its weights by their paths.
+def key_of(parts: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> str | None:
+    """The hash that stands for a model: what describes it, assets as bytes, and its weights by
+    their paths. None if this package's code is not to be had, or is not what was imported.
 
     Examples
     --------
@@ -76,7 +89,9 @@ def key_of(parts: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> str:
     >>> one == other
     False
     """
-    found = hashlib.sha256(_code())
+    if _IMPORTED is None or _code_digest() != _IMPORTED:
+        return None
+    found = hashlib.sha256(_IMPORTED + _versions().encode())
     found.update(json.dumps(parts, sort_keys=True, default=_hashed).encode())
     for path, value in sorted(weights.items()):
         found.update(f"\0{path} {value.dtype} {value.shape}\0".encode())
@@ -86,12 +101,12 @@ def key_of(parts: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> str:
 
 def _hashed(value: Any) -> str:
     if not isinstance(value, bytes):
-        raise TypeError(f"{type(value).__name__} has no place in a checkpoint's description")
+        raise TypeError(f"{type(value).__name__} has no place in a model's description")
     return hashlib.sha256(value).hexdigest()
 
 
-def read(key: str) -> bytes | None:
-    """The graph kept under a key; None if there is none, or if it is damaged.
+def read(name: str) -> bytes | None:
+    """The graph kept under a name; None if there is none, or if it is damaged.
 
     Examples
     --------
@@ -100,20 +115,21 @@ def read(key: str) -> bytes | None:
     True
     """
     folder = cache_folder()
-    if folder is None:
+    if folder is None or not _is_private(folder):
         return None
-    path = folder / f"{key}.onnx"
+    path = folder / f"{name}.onnx"
     try:
         kept = path.read_bytes()
         os.utime(path)  # used just now
     except OSError:
         return None
-    content = kept[_HASH:]
-    return content if hashlib.sha256(content).digest() == kept[:_HASH] else None
+    content = kept[_DIGEST_SIZE:]
+    return content if hashlib.sha256(content).digest() == kept[:_DIGEST_SIZE] else None
 
 
-def write(key: str, content: bytes) -> None:
-    """Keep a graph under a key, if there is a place to keep it; those used longest ago make room.
+def write(name: str, content: bytes) -> None:
+    """Keep a graph under a name, a key and what it is of, if there is a place for it; those used
+    longest ago make room.
 
     Examples
     --------
@@ -122,8 +138,8 @@ def write(key: str, content: bytes) -> None:
     >>> from rnnzoo.graph_cache import read, write
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with mock.patch.dict(os.environ, RNNZOO_CACHE=folder):
-    ...         write("one", b"graph")
-    ...         read("one")
+    ...         write(f"{64 * '0'}-network", b"graph")
+    ...         read(f"{64 * '0'}-network")
     b'graph'
     """
     folder = cache_folder()
@@ -131,11 +147,16 @@ def write(key: str, content: bytes) -> None:
         return
     partial = None
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, suffix=".partial", delete=False) as file:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if not _is_private(folder):
+            return
+        with tempfile.NamedTemporaryFile(
+            dir=folder, prefix="graph-", suffix=".partial", delete=False
+        ) as file:
             partial = pathlib.Path(file.name)
             file.write(hashlib.sha256(content).digest() + content)
-        os.replace(partial, folder / f"{key}.onnx")
+        os.replace(partial, folder / f"{name}.onnx")
         _make_room(folder)
     except OSError:  # a full or read-only disk: it is converted again the next time
         if partial is not None:
@@ -143,15 +164,33 @@ def write(key: str, content: bytes) -> None:
                 partial.unlink()
 
 
+def _is_private(folder: pathlib.Path) -> bool:
+    """Whether it is a folder of this user's that no other can write to, where users are told
+    apart."""
+    try:
+        found = folder.lstat()
+    except OSError:
+        return False
+    if not stat.S_ISDIR(found.st_mode):
+        return False
+    return os.name != "posix" or (
+        found.st_uid == os.getuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    )
+
+
 def _make_room(folder: pathlib.Path) -> None:
-    files = []
-    for path in folder.iterdir():
-        with contextlib.suppress(FileNotFoundError):  # another process makes room too
-            if path.suffix in (".onnx", ".partial"):
-                files.append((path.stat().st_mtime, path.stat().st_size, path))
+    files = sorted(_files(folder))
     total = sum(size for _, size, _ in files)
-    for _, size, path in sorted(files):
+    for _, size, path in files:
         if total <= _LIMIT:
             return
         path.unlink(missing_ok=True)
         total -= size
+
+
+def _files(folder: pathlib.Path) -> Iterator[tuple[float, int, pathlib.Path]]:
+    for path in folder.iterdir():
+        if _OURS.fullmatch(path.name):
+            with contextlib.suppress(FileNotFoundError):  # another process makes room too
+                found = path.stat()
+                yield found.st_mtime, found.st_size, path

@@ -17,7 +17,7 @@ import numpy as np
 
 from rnnzoo import checkpoint, graph_cache, hub, precision
 from rnnzoo.adapter import Adapter
-from rnnzoo.card import card_of
+from rnnzoo.card import card_of, is_as_loaded
 from rnnzoo.checkpoint import CONFIG, Checkpoint
 from rnnzoo.config import choose_options, read_config
 from rnnzoo.engine import Engined
@@ -42,8 +42,9 @@ class Task(Engined, Trainable):
     `network` is the plain functional model, `preprocessor` turns raw input into its tensors,
     `decoding` holds the defaults of the options that `predict` takes. `raw_kind` tells the command
     line what to read: "lines" of text, or "proteins". What `rnnzoo.load` may change is named by
-    `changeable`, fields of the network's config, and by `heads`; a new head's weights are
-    `new_weights`. `parts` has the patterns of the weights of each part that `freeze` knows.
+    `changeable`, fields of the network's config that leave its weights alone, and by `heads`, which
+    change them; the weights that are new then are `new_weights`. `parts` has the patterns of the
+    weights of each part that `freeze` knows.
     `origin` is the checkpoint whose weights it was loaded with.
 
     Examples
@@ -259,10 +260,16 @@ class Task(Engined, Trainable):
         }
 
     def _graphs_key(self) -> str | None:
-        if type(self).__module__.partition(".")[0] != "rnnzoo" or self.lora is not None:
-            return None  # graphs of other code, or of updates that no checkpoint holds
-        described = {"family": self.family, "quantization": self.quantization}
-        return graph_cache.key_of({**described, **self.saved_parts()}, self.weight_values())
+        ours = type(self).__module__.partition(".")[0] == "rnnzoo"
+        if not ours or self.lora is not None or not is_as_loaded(self):
+            return None  # graphs of other code, or of weights that are being worked on
+        described = {
+            "family": self.family,
+            "quantization": self.quantization,
+            "layers": self.network.to_json(),
+            **self.saved_parts(),
+        }
+        return graph_cache.key_of(described, self.weight_values())
 
     def get_config(self) -> dict[str, Any]:
         """What a `.keras` file holds besides the weights."""
