@@ -94,8 +94,8 @@ class DataRecord:
 class MetricRecord:
     """A measured figure: on what, by which command, with the library's signature.
 
-    `options` are those of `predict` that differ from the entry's own; `weights` names others than
-    the shipped ones, such as those before they were rounded to int8.
+    `options` are those of `predict`, or `rnnzoo.load`, that differ from the entry's own; `weights`
+    names others than the shipped ones, such as those before they were rounded to int8.
     """
 
     data: str

@@ -327,6 +327,8 @@ def test_train_release_and_evaluate_fit_together(data, tmp_path, capsys, monkeyp
     task, records = deeploc_card.task_of_runs(runs)
     made = deeploc_card.recipe_record("deeploc-attn", records)
     assert made["folds"] == ["0", "1"]
+    assert [told.split(":")[0] for told in made["members"]] == ["fold 0", "fold 1"]
+    assert "6 steps" in made["members"][1]
     task.save(tmp_path / "model", storage="int8")
     model = rnnzoo.load(tmp_path / "model")
     assert model.config.num_members == 2
@@ -350,6 +352,14 @@ def test_train_release_and_evaluate_fit_together(data, tmp_path, capsys, monkeyp
     assert sum(sum(row[1:]) for row in matrix["cells"]) == 10
     with pytest.raises(SystemExit):
         evaluate.main([str(tmp_path / "model"), "--data", str(data), "--set", "ud-pud"])
+    one = [str(tmp_path / "model"), "--data", str(data), "--override", "num_members=1"]
+    evaluate.main([*one, "--set", "test"])
+    records = json.loads(capsys.readouterr().out)
+    assert all(r["options"] == {"num_members": 1} for r in records)
+    assert "--override num_members=1" in records[0]["command"]
+    with pytest.raises(SystemExit):
+        evaluate.main([*one, "--override", 'locations=["here", "there"]'])
+    assert "at random" in capsys.readouterr().err
 
 
 def test_a_run_goes_on_from_another_and_tells_of_it(data, tmp_path):
@@ -425,6 +435,12 @@ def test_a_set_that_was_trained_on_is_refused(monkeypatch):
     monkeypatch.setitem(manifest.package_manifest().entries, "deeploc-attn", several)
     with pytest.raises(SystemExit, match="fold 0"):
         deeploc_measure.check_unseen("deeploc-attn", "valid")
+    settings = {**one.recipe["settings"], "teachers": []}
+    several.recipe["settings"] = settings
+    deeploc_measure.check_unseen("deeploc-attn", "valid", 1)
+    settings["teachers"] = ["fold1"]
+    with pytest.raises(SystemExit, match="teachers"):
+        deeploc_measure.check_unseen("deeploc-attn", "valid", 1)
 
 
 def test_looking_inside_prints_tables_and_draws(data, tmp_path, capsys):

@@ -46,6 +46,8 @@ def main(arguments: list[str] | None = None) -> None:
         for given in (options.override, options.option)
     )
     task = rnnzoo.load(options.name, dtype=options.dtype, **overrides)
+    if task.new_weights:
+        parser.error(f"{', '.join(task.new_weights)} would be at random: nothing to measure")
     family = recipes.measure(task.family)
     for name in options.set or []:
         if name not in family.SETS:

@@ -1,9 +1,9 @@
 """See what a localizer learned: `python tools/look_inside.py NAME --data DIR [--pictures DIR]`.
 
-On our validation fold: the mean attention at both ends for each location, the convolutions that
-tell locations apart best, and what becomes of a location's likelihood when an end of the chains is
-cut off, or SKL, the signal of peroxisomes, put there. Draws the first two, and prints tables as
-`evaluate.py` does its records, for `release.py --metrics`.
+On DeepLoc 1.0's test, which no member has seen: the mean attention at both ends for each location,
+the convolutions that tell locations apart best, and what becomes of a location's likelihood when an
+end of the chains is cut off, or SKL, the signal of peroxisomes, put there. Draws the first two, and
+prints tables as `evaluate.py` does its records, for `release.py --metrics`.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--limit", type=int, help="only the first proteins")
     options = parser.parse_args(arguments)
 
-    check_unseen(options.name, "valid")
+    check_unseen(options.name, "test")
     model = rnnzoo.load(options.name)
-    ((data, split, proteins),) = read_set(options.data, "valid")
+    ((data, split, proteins),) = read_set(options.data, "test")
     proteins = proteins.take(np.arange(len(proteins))[: options.limit])
     chains = [chain for _, chain in spelled(proteins)]
     labels = [proteins.locations[place] for place in proteins.location]

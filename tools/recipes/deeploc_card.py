@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from recipes.run import read_run, training_record
+from recipes.run import in_words, read_run, training_record
 
 # human insulin's precursor (secreted), yeast's COX4 (mitochondrion), SV40's small T with the
 # nuclear signal PPKKKRKV
@@ -188,8 +188,22 @@ def task_of_runs(runs: list[Path]) -> tuple[Any, list[dict[str, Any]]]:
 
 
 def recipe_record(name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """How the weights were trained, and which fold each member was validated on."""
-    folds = [run["recipe"]["fold"] for run in runs]
+    """How the weights were trained, and which fold each member was validated on: settings are the
+    first member's, minutes all members', and of several each is told in words."""
     command = f"python tools/train.py {name} --data DIR --run RUN --set 'fold=\"FOLD\"'"
-    record = training_record(command, runs)
-    return {**record, "folds": folds, "members": "each trained on all folds but its own"}
+    records = [training_record(command, [run]) for run in runs]
+    folds = [run["recipe"]["fold"] for run in runs]
+    for record in records:
+        teachers = record["settings"].pop("teachers", ())
+        if teachers:
+            record["settings"]["teachers"] = [Path(teacher).name for teacher in teachers]
+    told = [
+        f"fold {fold}: {'; '.join([in_words(record), *record.get('before', ())])}"
+        for fold, record in zip(folds, records, strict=True)
+    ]
+    return {
+        **records[0],
+        "minutes": sum(record["minutes"] for record in records),
+        "folds": folds,
+        "members": told if len(told) > 1 else "trained on all folds but its own",
+    }

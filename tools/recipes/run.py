@@ -346,7 +346,7 @@ def training_record(command: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
     elif start:
         before = start["recipe"]
         earlier["of that"] = f"{steps:,} steps, {minutes:.0f} minutes, begun with those of before"
-        earlier["before"] = [*before.get("before", ()), _in_words(before)]
+        earlier["before"] = [*before.get("before", ()), in_words(before)]
         steps, minutes = steps + before["steps"], minutes + before["minutes"]
         command += f" --start-from {start['checkpoint']}"
     changes = [change for r in runs for change in r["changes"]]
@@ -376,7 +376,7 @@ def recipe_record(name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
     return training_record(f"python tools/train.py {name} --data DIR", runs)
 
 
-def _in_words(record: dict[str, Any]) -> str:
+def in_words(record: dict[str, Any]) -> str:
     """An earlier training record as a line."""
     told = {**record["settings"], **record["network"]}
     words = [f"{record['steps']:,} steps, {record['minutes']} minutes"]
