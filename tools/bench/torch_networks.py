@@ -32,13 +32,25 @@ CLIP = 20.0
 
 
 class Localizer(nn.Module):
-    """DeepLoc and Sønderby's A-LSTM: `rnnzoo.deeploc.network`."""
+    """DeepLoc and Sønderby's A-LSTM, the mean of its members: `rnnzoo.deeploc.network`."""
 
     def __init__(self, config: SimpleNamespace, weights: Arrays) -> None:
         super().__init__()
+        table = tensor(weights["encoding"])
+        self.members = nn.ModuleList(
+            _Member(config, below(weights, f"member_{n}"), table) for n in range(config.num_members)
+        )
+
+    def forward(self, residues: Tensor) -> dict[str, Tensor]:
+        outs = [member(residues) for member in self.members]
+        return {name: torch.stack([out[name] for out in outs]).mean(0) for name in outs[0]}
+
+
+class _Member(nn.Module):
+    def __init__(self, config: SimpleNamespace, own: Arrays, table: Tensor) -> None:
+        super().__init__()
         self.config = config
-        self.register_buffer("table", tensor(weights["encoding"]))
-        own = below(weights, "member_0")
+        self.register_buffer("table", table)
         self.convolutions = nn.ModuleList(
             conv1d(own, f"conv_{width}") for width in config.filter_widths
         )
