@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from recipes.run import in_words, read_run, training_record
+from recipes.run import in_words, learning_curve, read_run, training_record
 
 # human insulin's precursor (secreted), yeast's COX4 (mitochondrion), SV40's small T with the
 # nuclear signal PPKKKRKV
@@ -185,6 +185,20 @@ def task_of_runs(runs: list[Path]) -> tuple[Any, list[dict[str, Any]]]:
     values = [array for of_member in weights for array in of_member]
     task.assign_weights(dict(zip(paths, values, strict=True)))
     return task, list(records)
+
+
+def tables(name: str, runs: list[Path]) -> tuple[Any, ...]:
+    """How each member's figures on its own fold went."""
+    from rnnzoo.manifest import TableRecord
+
+    found = []
+    for number, run in enumerate(runs):
+        record, _ = read_run(run)
+        fields = learning_curve(f"python tools/train.py {name} --data DIR", run, lines=8)
+        fields["title"] = f"learning curve of member {number}"
+        fields["data"] = f"fold {record['recipe']['fold']}"
+        found.append(TableRecord(**fields))
+    return tuple(found)
 
 
 def recipe_record(name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
