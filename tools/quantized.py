@@ -2,9 +2,10 @@
 
 For each entry the bytes of its weights in memory, how long its golden input takes when all is
 warm, and its main figure on validation (on the test, where members have seen validation), by the
-set and the options that the manifest's record names. Int8 is measured by TensorFlow, which computes in float32, and by onnxruntime, which
-computes in int8. All are loaded side by side and take turns, so that what else the machine does
-falls on all. DIR holds the data sets' folders: en-fr, handwriting, protein, speech.
+set and the options that the manifest's record names. Int8 is measured by TensorFlow, which
+computes in float32, and by onnxruntime, which computes in int8. All are loaded side by side and
+take turns, so that what else the machine does falls on all. DIR holds the data sets' folders:
+en-fr, handwriting, protein, speech.
 """
 
 from __future__ import annotations
