@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from conftest import ROOT, loaded_once
 
+import rnnzoo
+
 CLIPS = ROOT / "tests" / "data" / "speech"
 EVERYDAY = [
     ("Where is the station?", "Où est la gare ?"),
