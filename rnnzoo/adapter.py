@@ -111,8 +111,9 @@ class Adapter:
                 f"{base.config.fingerprint}: load it on the weights that it was trained on"
             )
 
-    def check_head(self, changes: Mapping[str, Any]) -> None:
-        """Compare a new head that is asked for with the one that the adapter holds the weights of.
+    def check_head(self, changes: Mapping[str, Any], base: Mapping[str, Any]) -> None:
+        """Compare a new head that is asked for with the one that the adapter holds the weights of;
+        `base` holds what its base has.
 
         Raises
         ------
@@ -120,9 +121,9 @@ class Adapter:
             For one that differs.
         """
         for name, value in changes.items():
-            own = self.config.overrides.get(name)
+            own = self.config.overrides.get(name, base.get(name))
             if json.dumps(value, default=repr) != json.dumps(own):
-                has = "the base's own" if own is None else f"{own!r:.200}"
+                has = f"{own!r:.200}" if name in self.config.overrides else "the base's own"
                 raise InputError(
                     f"the adapter {self.folder} was trained with {name}={has}, got {value!r:.60}: "
                     f"leave {name} out, or load the base with it and without the adapter"

@@ -188,7 +188,8 @@ class Task(Engined, Trainable):
                 )
         if adapter is not None:
             adapter.check_base(opened)
-            adapter.check_head({n: v for n, v in (overrides or {}).items() if n in cls.heads})
+            heads = {n: v for n, v in (overrides or {}).items() if n in cls.heads}
+            adapter.check_head(heads, {**opened.config.network, **opened.config.preprocessor})
         overrides = {**(adapter.config.overrides if adapter else {}), **(overrides or {})}
         described, stored = cls._describe(opened, overrides)
         held = set(adapter.config.whole) if adapter else set()

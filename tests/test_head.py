@@ -265,5 +265,6 @@ def test_a_head_and_low_rank_updates_travel_together(tmp_path, caplog):
     plain = rnnzoo.load(tmp_path / "base")
     plain.enable_lora(rank=1, targets=["encoder"])
     plain.save_adapter(tmp_path / "adapter")
+    assert load(num_members=1).predict("MKV").to_dict() == load().predict("MKV").to_dict()
     with pytest.raises(InputError, match=r"with locations=the base's own, got \['x', 'y'\]"):
         load(locations=["x", "y"])
