@@ -261,6 +261,16 @@ def test_torch_gives_the_same(torch, localizer, tmp_path):
     assert difference(engine_of("PyTorch", localizer, 2, tmp_path).predict(raws), wanted) < 1e-5
 
 
+def test_a_step_in_torch_takes_the_loss_of_the_likelihoods(torch, localizer):
+    from bench.torch_losses import stepper
+
+    x, y, weight = localizer.task.training_batch(*localizer.pairs(2))
+    step = stepper("deeploc", build_torch(localizer), {"residues": x}, y, weight, 1e-5, 1.0)
+    likelihoods = graph_of(localizer.task.network)({"residues": x})["location"]
+    wanted = -np.log(likelihoods[[0, 1], np.ravel(y["location"])])
+    assert step() == pytest.approx(wanted.mean(), rel=1e-4)
+
+
 def engine_and_golden(name, folder):
     family = family_of(rnnzoo.load(name, dtype="float32"), name)
     golden = package_manifest().entries[name].golden
