@@ -1,25 +1,37 @@
-"""The benchmark's own arithmetic, its table, and a quick run of rnnzoo's rows of one entry."""
+"""The benchmark's own arithmetic, its floor and its table, and a quick run of rnnzoo's rows of one
+entry."""
 
 import doctest
 import json
+import math
 import subprocess
 import sys
 import time
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from bench import inputs, record, timing
 from bench.families import difference, family_of
+from bench.floor import floor, products
+from bench.peaks import CACHE, MEMORY, OPERATIONS, measured_peaks, rate
 from bench.peers import engine_of, graph_of, keras_engine
 from bench.picture import draw
 from bench.rows import Measurement, growth, latency
 
 import rnnzoo
+from rnnzoo.config import read_config
+from rnnzoo.deeploc import DeepLocConfig
+from rnnzoo.deepspeech import DeepSpeechConfig
+from rnnzoo.handwriting import HandwritingConfig
 from rnnzoo.manifest import package_manifest
+from rnnzoo.registry import family_class
 
 TOOL = Path(__file__).resolve().parent.parent / "tools" / "benchmark.py"
+CHECKPOINTS = Path(rnnzoo.__file__).parent / "checkpoints"
+PEAKS = {OPERATIONS: 200.0, CACHE: 100.0, MEMORY: 20.0}
 
 
 @pytest.mark.parametrize("module", [record, timing], ids=lambda module: module.__name__)
@@ -75,6 +87,25 @@ def test_the_better_of_two_of_ours_is_compared():
     assert row.ratios() == {"PyTorch": pytest.approx(1.5)}
 
 
+def test_the_floor_stands_under_the_engines_of_its_row():
+    whole = report(rnnzoo=2.0, PyTorch=0.5)
+    whole["rows"][0]["floor"] = {"operations": 1.8e8, "bytes": 3.7e6, "seconds": 9e-4}
+    lines = record.table(record.merged([whole])).splitlines()
+    (place,) = [n for n, line in enumerate(lines) if "floor" in line]
+    assert lines[place] == "| | | floor | 0.9 ms | | 0.18 GFLOP, 3.7 MB | | |"
+    assert "PyTorch" in lines[place - 1]
+
+
+def test_reports_from_before_the_floor_can_be_merged():
+    old, new = report(rnnzoo=2.0), report(rnnzoo=1.0)
+    del old["rows"][0]["floor"]
+    old["rows"][0]["entry"] = "old"
+    new["rows"][0]["floor"] = {"operations": 1.0, "bytes": 1.0, "seconds": 1.0}
+    found = record.merged([old, new])
+    assert found["rows"][1]["floor"] == new["rows"][0]["floor"]
+    assert record.table(found).count("floor") == 1
+
+
 def test_merging_keeps_the_later_of_one_row():
     first, second = report(rnnzoo=2.0), report(threads=4, rnnzoo=1.0)
     second["rows"].append({**second["rows"][0], "entry": "other"})
@@ -82,6 +113,109 @@ def test_merging_keeps_the_later_of_one_row():
     assert [row["entry"] for row in found["rows"]] == ["net", "other"]
     assert found["rows"][0]["figures"]["rnnzoo"]["median"] == 1.0
     assert found["about"]["threads"] == "2; 4"
+
+
+def test_a_rate_is_that_of_all_threads_together():
+    found = rate(lambda _: time.sleep(0.01), [None] * 3, amount=1.0, seconds=0.05)
+    assert 30 < found <= 300
+
+
+def test_the_machine_has_peaks():
+    found = measured_peaks(2)
+    assert list(found) == [OPERATIONS, CACHE, MEMORY] and min(found.values()) > 0
+
+
+def described(family, config):
+    shapes = family_class(family).weight_shapes
+    return SimpleNamespace(family=family, config=config, weight_shapes=shapes)
+
+
+def counted(task, tensors):
+    return products(task.family, task.config, task.weight_shapes(task.config), tensors)
+
+
+def test_products_of_a_localizer_by_hand():
+    config = DeepLocConfig(
+        num_locations=3, filter_widths=(1, 3), num_filters=2, conv_dim=4, hidden_dim=5,
+        attention_dim=6, attention_steps=2, decoder_dim=7, dense_dim=8, num_members=2,
+    )  # fmt: skip
+    operations, read = counted(
+        described("deeploc", config), {"residues": np.ones((3, 11), np.int32)}
+    )
+    convolutions = (1 + 3) * 20 * 2 + 3 * (2 * 2) * 4
+    inputs, recurrent = 2 * 4 * (4 * 5), 2 * 5 * (4 * 5)  # of both directions
+    key, query, step = 10 * 6, 7 * 6, (10 + 7) * (4 * 7)
+    last = 10 * 8 + 8 * 3 + 8 * 1
+    chain = 11 * (convolutions + inputs + recurrent + key)
+    looks = 2 * (query + 11 * (6 + 10))  # each place: v, and its share of the sum
+    assert operations == 2 * 2 * 3 * (chain + looks + step + last)
+    assert read == 2 * 4 * (
+        convolutions + inputs + 11 * recurrent + key + 2 * (query + 6) + step + last
+    )
+
+
+def test_products_of_an_lstm_and_a_dense_layer_by_hand():
+    config = HandwritingConfig(num_symbols=0, num_layers=1, hidden_dim=5, num_components=2)
+    task = described("handwriting_prediction", config)
+    tensors = {"points": np.zeros((2, 7, 3), np.float32)}
+    operations, read = counted(task, tensors)
+    kernel, recurrent, output = 3 * (4 * 5), 5 * (4 * 5), 5 * (1 + 6 * 2)
+    assert operations == 2 * (2 * 7) * (kernel + recurrent + output)
+    assert read == 4 * (kernel + 7 * recurrent + output)
+    found = floor(task, tensors, {OPERATIONS: 1e-9, CACHE: 1e9})  # one operation a second
+    assert found == {"operations": operations, "bytes": read, "seconds": operations}
+    found = floor(task, tensors, {OPERATIONS: 1e9, CACHE: 1e-9})
+    assert found["seconds"] == read
+    assert floor(task, tensors, PEAKS, training=True)["operations"] == 3 * operations
+
+
+def test_products_of_a_recognizer_by_hand():
+    config = DeepSpeechConfig(
+        num_mels=64, frame_length=400, frame_step=160, conv_channels=(2, 4),
+        conv_times=(11, 7), conv_frequencies=(11, 5), time_strides=(3, 1),
+        frequency_strides=(4, 2), num_layers=1, hidden_dim=8, num_symbols=29,
+    )  # fmt: skip
+    tensors = {"samples": np.zeros((2, 16000), np.float32), "lengths": np.array([16000, 9000])}
+    frames = 33  # of 98 of the spectrogram
+    first, second = 11 * 11 * 1 * 2, 7 * 5 * 2 * 4
+    recurrent = 2 * (8 * 4 + 8) * (4 * 8)  # both directions see 8 bands of 4 channels
+    assert counted(described("deepspeech", config), tensors)[0] == 2 * 2 * frames * (
+        16 * first + 8 * second + recurrent + 8 * 29
+    )
+
+
+def entry_of(name):
+    whole = json.loads((CHECKPOINTS / name / "config.json").read_text(encoding="utf-8"))
+    config = read_config(family_class(whole["family"]).config_type, whole["network"], name)
+    return described(whole["family"], config)
+
+
+TENSORS = {
+    "residues": np.ones((2, 9), np.int32),
+    "samples": np.zeros((2, 8000), np.float32),
+    "points": np.zeros((2, 9, 3), np.float32),
+    "source_tokens": np.ones((2, 9), np.int32),
+    "target_tokens": np.ones((2, 8), np.int32),
+}
+
+
+@pytest.mark.parametrize("name", rnnzoo.list_models())
+def test_every_kernel_of_an_entry_is_in_its_floor(name):
+    task = entry_of(name)
+    shapes = task.weight_shapes(task.config)
+    found = floor(task, TENSORS, PEAKS)
+    kernels = {path: math.prod(shape) for path, shape in shapes.items() if len(shape) > 1}
+    assert found["bytes"] > 4 * sum(kernels.values())  # what recurs is read again
+    assert found["operations"] > found["bytes"]  # two rows or more to each weight that is read
+    for path in kernels:
+        if path.endswith("attention/key/kernel"):
+            continue  # the attention's sum is counted by its width
+        without = {other: shape for other, shape in shapes.items() if other != path}
+        fewer, read = products(task.family, task.config, without, TENSORS)
+        assert fewer <= found["operations"] - 2 * kernels[path]
+        assert read <= found["bytes"] - 4 * kernels[path]
+    with pytest.raises(LookupError, match="new/kernel"):
+        products(task.family, task.config, {**shapes, "new/kernel": (2, 3)}, TENSORS)
 
 
 def test_differences_of_texts_and_arrays():
@@ -127,6 +261,16 @@ def test_torch_gives_the_same(torch, localizer, tmp_path):
     assert difference(engine_of("PyTorch", localizer, 2, tmp_path).predict(raws), wanted) < 1e-5
 
 
+def test_a_step_in_torch_takes_the_loss_of_the_likelihoods(torch, localizer):
+    from bench.torch_losses import stepper
+
+    x, y, weight = localizer.task.training_batch(*localizer.pairs(2))
+    step = stepper("deeploc", build_torch(localizer), {"residues": x}, y, weight, 1e-5, 1.0)
+    likelihoods = graph_of(localizer.task.network)({"residues": x})["location"]
+    wanted = -np.log(likelihoods[[0, 1], np.ravel(y["location"])])
+    assert step() == pytest.approx(wanted.mean(), rel=1e-4)
+
+
 def engine_and_golden(name, folder):
     family = family_of(rnnzoo.load(name, dtype="float32"), name)
     golden = package_manifest().entries[name].golden
@@ -170,13 +314,14 @@ def test_rows_leave_nobody_out_in_silence(localizer, tmp_path):
     wrong.name, wrong.predict = "PyTorch", lambda raws: [np.zeros(11) for _ in raws]
     wrong.network, wrong.left_out = None, {"network": "it has none"}
     missing = {"ONNX Runtime": "it is not installed"}
-    m = Measurement(localizer, [*engines, wrong], missing, rounds=1, quick=True)
+    m = Measurement(localizer, [*engines, wrong], missing, rounds=1, quick=True, peaks=PEAKS)
     m.seconds = 0.01
     asked, network = latency(m)
     assert list(asked.figures) == list(network.figures) == ["rnnzoo"]
     assert "its results differ by 0.9" in asked.left_out["PyTorch"]
     assert network.left_out == {"PyTorch": "it has none", **missing}
     assert asked.amounts == {"proteins": 1, "residues": 110}
+    assert asked.floor == {} and 0 < network.floor["seconds"] < network.figures["rnnzoo"]["median"]
     by_length, by_batch = growth(m)
     assert len(by_length.points["rnnzoo"]) == len(by_batch.points["rnnzoo"]) == 3
     assert 0 < by_length.figures["rnnzoo"]["median"] < 2

@@ -7,9 +7,10 @@
 writes benchmark.json, benchmark.md and benchmark.png. Engines are plain Keras on its own layers
 (`keras.Model.predict`), PyTorch (`torch.nn`, weights carried over), ONNX Runtime (the exported
 graph) and rnnzoo's own; outside of `growth` one is timed only once its results are found to be
-rnnzoo's. The search on PyTorch keeps sentences that are done to the end of their batch. Needs the
-extra `bench`; an engine that is not installed is left out, and the table says so. Each entry is
-measured in a process of its own.
+rnnzoo's. Rows of networks have their arithmetic's floor beside (`bench/floor.py`). The search on
+PyTorch keeps sentences that are done to the end of their batch. Needs the extra `bench`; an engine
+that is not installed is left out, and the table says so. Each entry is measured in a process of its
+own.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ ROWS = ("latency", "batch", "mixed", "growth", "decode", "train", "memory", "col
 _PACKAGES = ("rnnzoo", "tensorflow", "keras", "torch", "onnxruntime", "numpy")
 
 
-def about(threads: int, rounds: int, quick: bool, data: Path | None) -> dict[str, Any]:
+def about(
+    threads: int, rounds: int, quick: bool, data: Path | None, peaks: dict[str, float]
+) -> dict[str, Any]:
     """Machine, versions, and how it was measured."""
     versions = {}
     for package in _PACKAGES:
@@ -53,6 +56,7 @@ def about(threads: int, rounds: int, quick: bool, data: Path | None) -> dict[str
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "machine": f"{processor}, {os.cpu_count()} cores, {platform.system()}",
+        "peaks": peaks,
         "threads": threads,
         "rounds": rounds,
         "sizes": "quick" if quick else "full",
@@ -69,6 +73,7 @@ def measure(
     rounds: int,
     quick: bool,
     data: Path | None,
+    peaks: dict[str, float],
 ) -> list[record.Row]:
     """The rows of one entry, in this process."""
     from bench.children import processes
@@ -93,7 +98,7 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:
         asked = [record.ENGINES[engine] for engine in engines]
         family = family_of(task, name, data)
-        m = Measurement.of(family, threads, Path(folder), rounds, quick, asked)
+        m = Measurement.of(family, threads, Path(folder), rounds, quick, asked, peaks)
         for row in rows:
             if row in TIMED:
                 kept(TIMED[row](m))
@@ -132,6 +137,9 @@ def parser() -> argparse.ArgumentParser:
         "--brief", nargs="+", metavar="CASE", help="print these cases alone, in short"
     )
     found.add_argument("--no-picture", action="store_true")
+    found.add_argument(
+        "--peaks", type=json.loads, metavar="JSON", help="of the machine (measured at the start)"
+    )
     return found
 
 
@@ -143,21 +151,32 @@ def main(arguments: list[str] | None = None) -> None:
     if options.merge:
         reports = [json.loads(path.read_text(encoding="utf-8")) for path in options.merge]
     else:
+        from bench.peaks import measured_peaks
+
         import rnnzoo
 
         names = options.names or rnnzoo.list_models()
+        peaks = options.peaks or measured_peaks(options.threads)
         if len(names) == 1:
             rows = [row for row in ROWS if row in options.rows]
             data = options.data
             found = measure(
-                names[0], rows, options.engines, options.threads, rounds, options.quick, data
+                names[0],
+                rows,
+                options.engines,
+                options.threads,
+                rounds,
+                options.quick,
+                data,
+                peaks,
             )
-            told = about(options.threads, rounds, options.quick, data)
+            told = about(options.threads, rounds, options.quick, data, peaks)
             reports = [{"about": told, "rows": [vars(row) for row in found]}]
         else:
             given = ["--threads", str(options.threads), "--rounds", str(rounds)]
             given += ["--rows", *options.rows, "--engines", *options.engines]
             given += ["--quick"] * options.quick
+            given += ["--peaks", json.dumps(peaks)]
             given += ["--data", str(options.data)] if options.data else []
             reports = each_alone(names, given)
     report = record.merged(reports)

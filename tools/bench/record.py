@@ -45,6 +45,9 @@ class Row:
     points : dict
         By engine, pairs of size and seconds.
     note : str
+    floor : dict
+        What the network's arithmetic takes at the least: "operations", "bytes", "seconds"
+        (`floor.floor`).
     """
 
     entry: str
@@ -57,6 +60,7 @@ class Row:
     left_out: dict[str, str] = dataclasses.field(default_factory=dict)
     points: dict[str, list[list[float]]] = dataclasses.field(default_factory=dict)
     note: str = ""
+    floor: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def ratios(self, ours: Collection[str] = OURS) -> dict[str, float]:
         """The median of each other engine over that of the better of `ours`: below 1 it is
@@ -183,7 +187,14 @@ def _lines(row: Row) -> Iterable[str]:
             f"{ratios[name]:.2f}" if name in ratios else "",
             f"{row.differences[name]:.1g}" if row.differences.get(name) else "",
         ]
-        yield "|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|"
+        yield _line(cells)
+    if row.floor:
+        counted = f"{row.floor['operations'] / 1e9:.3g} GFLOP, {row.floor['bytes'] / 1e6:.3g} MB"
+        yield _line(["", "", "floor", shown(row.floor["seconds"], "s"), "", counted, "", ""])
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|"
 
 
 def behind(rows: Iterable[Row], ours: Collection[str] = OURS) -> list[str]:

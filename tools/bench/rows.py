@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from bench.families import Family, difference
+from bench.floor import floor
 from bench.peers import Engine, engine_of
 from bench.record import ORDER, RNNZOO, RNNZOO_INT8, Row
 from bench.timing import exponent, interleaved, summary
@@ -33,6 +34,8 @@ class Measurement:
     rounds : int
     quick : bool
         Fewer and shorter turns, smaller sets.
+    peaks : dict, optional
+        The machine's (`peaks.measured_peaks`); without them rows have no floor.
     """
 
     def __init__(
@@ -42,9 +45,10 @@ class Measurement:
         missing: dict[str, str],
         rounds: int,
         quick: bool,
+        peaks: Mapping[str, float] | None = None,
     ) -> None:
         self.family, self.engines, self.missing = family, engines, missing
-        self.rounds, self.quick = rounds, quick
+        self.rounds, self.quick, self.peaks = rounds, quick, peaks
         self.seconds = 0.05 if quick else 0.5
 
     @classmethod
@@ -56,6 +60,7 @@ class Measurement:
         rounds: int,
         quick: bool,
         asked: Collection[str] = ORDER,
+        peaks: Mapping[str, float] | None = None,
     ) -> Self:
         """With every engine that is asked for and can be had; rnnzoo always."""
         engines, missing = [], {}
@@ -67,7 +72,7 @@ class Measurement:
                 engines.append(engine_of(name, family, threads, folder))
             except LookupError as error:
                 missing[name] = str(error)
-        return cls(family, engines, missing, rounds, quick)
+        return cls(family, engines, missing, rounds, quick, peaks)
 
     def row(
         self,
@@ -99,6 +104,7 @@ class Measurement:
         if RNNZOO not in calls:
             return None
         found = interleaved(calls, rounds or self.rounds, self.seconds)
+        counted = part == "network" and self.peaks
         return Row(
             self.family.name,
             row,
@@ -108,6 +114,7 @@ class Measurement:
             differences=differences,
             left_out=left_out,
             note=note,
+            floor=floor(self.family.task, given, self.peaks) if counted else {},
         )
 
     def _alike(

@@ -36,6 +36,7 @@ class Localizer(nn.Module):
 
     def __init__(self, config: SimpleNamespace, weights: Arrays) -> None:
         super().__init__()
+        self.config = config
         table = tensor(weights["encoding"])
         self.members = nn.ModuleList(
             _Member(config, below(weights, f"member_{n}"), table) for n in range(config.num_members)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.floor import floor
 from bench.peers import keras_lstm
 from bench.record import KERAS, ONNX, RNNZOO, RNNZOO_INT8, RNNZOO_ONNX, TORCH, Row
 from bench.rows import Measurement
@@ -67,6 +68,7 @@ def train(m: Measurement, threads: int) -> Iterator[Row]:
         differences=differences,
         left_out=left_out,
         note="dropout 0, Adam, clipped gradients; what differs is the first loss, relatively",
+        floor=floor(task, named, m.peaks, training=True) if m.peaks else {},
     )
 
 
