@@ -39,8 +39,11 @@ def written(text, seed=0, size=1.0, shake=0.03):
     strokes, x = [], 3.0
     for letter in text:
         for stroke in SHAPES.get(letter, []):
-            places = np.array(stroke) + rng.normal(0, shake, (len(stroke), 2))
-            strokes.append(size * (places + np.array([x, 0.0])))
+            corners = np.array(stroke) + rng.normal(0, shake, (len(stroke), 2)) + [x, 0.0]
+            count = len(corners)
+            at = np.linspace(0, count - 1, 8 * count - 7)  # a pen's points lie close
+            places = [np.interp(at, np.arange(count), axis) for axis in corners.T]
+            strokes.append(size * np.stack(places, 1))
         x += 0.9
     return strokes
 
@@ -69,7 +72,7 @@ def model():
     said = texts(150, 1)
     model.compile(keras.optimizers.Adam(0.01, global_clipnorm=1.0))
     inks = [written(text, n) for n, text in enumerate(said)]
-    losses = model.fit(inks, said, epochs=12, batch_size=10, verbose=0).history["loss"]
+    losses = model.fit(inks, said, epochs=8, batch_size=10, verbose=0).history["loss"]
     assert losses[-1] < 0.1 * losses[0]
     return model
 
