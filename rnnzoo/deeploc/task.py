@@ -47,8 +47,6 @@ class ProteinLocalizer(Task):
     >>> found = localizer.predict("MKVLAAGIVGLLLAQWWG")
     >>> abs(sum(found.likelihoods.values()) - 1) < 1e-5
     True
-    >>> rnnzoo.load("deeploc-attn", num_members=1).config.num_members
-    1
     """
 
     family = "deeploc"
