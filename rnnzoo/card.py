@@ -393,7 +393,7 @@ def _by_data(metrics: Sequence[MetricRecord]) -> dict[tuple[str, str], list[Metr
     found: dict[tuple[str, str], list[MetricRecord]] = {}
     for metric in metrics:
         if metric.weights == "shipped":
-            found.setdefault((metric.data, metric.split), []).append(metric)
+            found.setdefault((metric.data, _split_of(metric)), []).append(metric)
     return found
 
 
@@ -447,7 +447,7 @@ def metrics_table(entry: Entry) -> str:
     cells: dict[tuple[str, str], dict[str, str]] = {}
     rows: dict[tuple[str, str], int] = {}
     for m in entry.metrics:
-        notes = [m.split, *(f"{k} {v}" for k, v in m.options.items())]
+        notes = [_split_of(m), *(f"{k} {v}" for k, v in m.options.items())]
         if m.weights != "shipped":
             notes.append(f"weights: {m.weights}")
         place = (m.data, ", ".join(notes))
@@ -504,7 +504,12 @@ def _signatures(entry: Entry) -> str:
     return "\n\n" + "  \n".join(lines) if lines else ""
 
 
+def _split_of(record: MetricRecord | TableRecord) -> str:
+    """The split, and how the model was loaded if not as by default."""
+    return ", ".join([record.split, *(f"{k} {v}" for k, v in record.overrides.items())])
+
+
 def _table(table: TableRecord) -> str:
     """A measured table as Markdown."""
-    title = f"{table.title[:1].upper()}{table.title[1:]} ({table.data}, {table.split}):"
+    title = f"{table.title[:1].upper()}{table.title[1:]} ({table.data}, {_split_of(table)}):"
     return f"{title}\n\n{_markdown_table(table.columns, table.cells, 1)}"

@@ -94,8 +94,9 @@ class DataRecord:
 class MetricRecord:
     """A measured figure: on what, by which command, with the library's signature.
 
-    `options` are those of `predict`, or `rnnzoo.load`, that differ from the entry's own; `weights`
-    names others than the shipped ones, such as those before they were rounded to int8.
+    `options` are those of `predict` that differ from the entry's own, `overrides` those of
+    `rnnzoo.load`; `weights` names others than the shipped ones, such as those before they were
+    rounded to int8.
     """
 
     data: str
@@ -107,6 +108,7 @@ class MetricRecord:
     signature: str = ""
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     weights: str = "shipped"
+    overrides: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +126,7 @@ class TableRecord:
     command: str
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     weights: str = "shipped"
+    overrides: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

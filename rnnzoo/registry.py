@@ -332,7 +332,7 @@ def load(
         `Task.engine`.
     **overrides
         Changes to the network that its family allows, such as `dropout=0.3`, or `num_members=1`
-        for the first alone of a localizer's members, where it has several; or a new head, all else
+        for the first alone of a localizer's members, which is faster; or a new head, all else
         being kept: other `locations` (a list of names) for a localizer, another `alphabet`
         (a text) for what writes or reads characters, `new_pieces` (a list of texts) for a
         translator. The weights that are new then are told on standard error, and stand in the

@@ -355,7 +355,7 @@ def test_train_release_and_evaluate_fit_together(data, tmp_path, capsys, monkeyp
     one = [str(tmp_path / "model"), "--data", str(data), "--override", "num_members=1"]
     evaluate.main([*one, "--set", "test"])
     records = json.loads(capsys.readouterr().out)
-    assert all(r["options"] == {"num_members": 1} for r in records)
+    assert all(r["overrides"] == {"num_members": 1} and not r["options"] for r in records)
     assert "--override num_members=1" in records[0]["command"]
     with pytest.raises(SystemExit):
         evaluate.main([*one, "--override", 'locations=["here", "there"]'])
@@ -431,16 +431,14 @@ def test_a_set_that_was_trained_on_is_refused(monkeypatch):
     deeploc_measure.check_unseen("deeploc-attn", "test")
     with pytest.raises(SystemExit, match="trained on deeploc1"):
         deeploc_measure.check_unseen("deeploc-attn", "multiloc-test")
-    several = dataclasses.replace(one, recipe={**one.recipe, "folds": ["0", "1"]})
+    own = {**one.recipe, "folds": ["0"], "unseen_folds": ["0"]}
+    alone = dataclasses.replace(one, recipe=own)
+    monkeypatch.setitem(manifest.package_manifest().entries, "deeploc-attn", alone)
+    deeploc_measure.check_unseen("deeploc-attn", "valid")
+    several = dataclasses.replace(one, recipe={**own, "folds": ["0", "1"], "unseen_folds": []})
     monkeypatch.setitem(manifest.package_manifest().entries, "deeploc-attn", several)
     with pytest.raises(SystemExit, match="fold 0"):
         deeploc_measure.check_unseen("deeploc-attn", "valid")
-    settings = {**one.recipe["settings"], "teachers": []}
-    several.recipe["settings"] = settings
-    deeploc_measure.check_unseen("deeploc-attn", "valid", 1)
-    settings["teachers"] = ["fold1"]
-    with pytest.raises(SystemExit, match="teachers"):
-        deeploc_measure.check_unseen("deeploc-attn", "valid", 1)
 
 
 def test_looking_inside_prints_tables_and_draws(data, tmp_path, capsys):

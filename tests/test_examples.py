@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from conftest import ROOT, loaded_once
 
+import rnnzoo
+
 CLIPS = ROOT / "tests" / "data" / "speech"
 EVERYDAY = [
     ("Where is the station?", "Où est la gare ?"),
@@ -97,7 +99,7 @@ def test_protein_classes(tmp_path, capsys):
     before, tuned, scratch = script["main"](
         ["--data", str(tmp_path), "--limit", "1", "--ways", "new-head"]
     )
-    localizer = loaded_once("deeploc-attn")
+    localizer = rnnzoo.load("deeploc-attn", num_members=1)
     test = script["read_proteins"](str(tmp_path), 1)["test"]
     assert (before["accuracy"], before["balanced"]) == script["figures"](localizer, test)
     assert before["balanced"] <= 60  # three of five have a name

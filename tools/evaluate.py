@@ -65,7 +65,8 @@ def main(arguments: list[str] | None = None) -> None:
     for name in options.set or ["valid"]:
         words = ["python tools/evaluate.py", options.name, "--data DIR --set", name, *changed]
         shared = {
-            "options": {**overrides, **choices},
+            "options": choices,
+            "overrides": overrides,
             "weights": options.weights,
             "command": " ".join(words),
         }

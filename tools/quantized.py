@@ -60,9 +60,11 @@ def main_record(entry: Any) -> tuple[Any, str]:
     for split in ("valid", "test"):
         for record in entry.metrics:
             words = record.split.split(", ")
+            if record.overrides:
+                continue
             if words[0] == split and "idle before" not in words and record.weights == "shipped":
                 found = re.search(r"--set (\S+)", record.command)
-                return record, found[1] if found else "valid"
+                return record, found[1] if found else split
     raise SystemExit(f"{entry.name} has no figure in the manifest")
 
 

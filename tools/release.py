@@ -121,7 +121,7 @@ def models_table() -> str:
         figures = {
             (m.data, m.split, m.metric): m.value
             for m in entry.metrics
-            if m.weights == "shipped" and not m.options
+            if m.weights == "shipped" and not m.options and not m.overrides
         }
         lines.append(
             f"| `{entry.name}` | {entry.summary} | {entry.parameters / 1e6:.1f} M "

@@ -47,6 +47,8 @@ class ProteinLocalizer(Task):
     >>> found = localizer.predict("MKVLAAGIVGLLLAQWWG")
     >>> abs(sum(found.likelihoods.values()) - 1) < 1e-5
     True
+    >>> localizer.config.num_members, rnnzoo.load("deeploc-attn", num_members=1).config.num_members
+    (3, 1)
     """
 
     family = "deeploc"

@@ -211,7 +211,10 @@ def teacher_likelihoods(recipe: Recipe, proteins: Proteins, cache: Path) -> np.n
     for teacher in recipe.teachers:
         task, (record,) = task_of_runs([Path(teacher)])
         names, other = task.preprocessor.config.locations, record["recipe"]
-        if names != proteins.locations or other.get("logit_adjustment") != recipe.logit_adjustment:
+        if (
+            names != proteins.locations
+            or other.get("logit_adjustment", False) != recipe.logit_adjustment
+        ):
             raise SystemExit(f"{teacher} has other locations, or another logit_adjustment")
         if task.config.membrane != recipe.network.get("membrane", True):
             raise SystemExit(

@@ -81,26 +81,25 @@ def has_homolog(queries: Proteins, targets: Proteins) -> np.ndarray:
     return found
 
 
-def check_unseen(name: str, chosen: str, num_members: int | None = None) -> None:
-    """Refuse a set that an entry of the manifest, or its first members, were trained on or taught
-    of, or that is of other data than its own."""
+def check_unseen(name: str, chosen: str) -> None:
+    """Refuse a set that an entry of the manifest was trained on, that its teachers or what it began
+    with were trained on, or that is of other data than its own."""
     from rnnzoo.manifest import package_manifest
 
     entry = package_manifest().entries.get(name)
     if entry is None:
         return
-    settings, folds = entry.recipe["settings"], entry.recipe["folds"][:num_members]
-    trained = settings["data"]
+    trained, folds = entry.recipe["settings"]["data"], entry.recipe["folds"]
     deeploc = dict.fromkeys(("deeploc1", "deeploc1+2", "deeploc1+2all"), SETS[:3])
     own = {**deeploc, "multiloc": SETS[3:5], "multiloc-clean": SETS[5:]}[trained]
     if chosen not in own:
         raise SystemExit(f"{name} was trained on {trained}: measure it on {', '.join(own)}")
     held_out = "4" if trained.startswith("multiloc") else "0"
-    if chosen.endswith("valid") and (set(folds) != {held_out} or settings.get("teachers")):
+    unseen = entry.recipe.get("unseen_folds", folds if len(set(folds)) == 1 else ())
+    if chosen.endswith("valid") and held_out not in unseen:
         raise SystemExit(
-            f"members of {name} that were validated on folds {', '.join(folds)}, or their "
-            f"teachers, were trained on fold {held_out}: the validation split says nothing of the "
-            "whole"
+            f"members of {name} (validated on folds {', '.join(folds)}), their teachers or what "
+            f"they began with were trained on fold {held_out}: the validation split says nothing"
         )
 
 
@@ -115,7 +114,7 @@ class Measure:
         self, data: Path, name: str, limit: int | None, show: int
     ) -> Iterator[tuple[dict[str, Any], list[str]]]:
         """Records of a set, and lines to show beside each."""
-        check_unseen(self.name, name, self.task.config.num_members)
+        check_unseen(self.name, name)
         for source, split, proteins in read_set(data, name):
             proteins = proteins.take(np.arange(len(proteins))[:limit])
             found = self.task.predict(

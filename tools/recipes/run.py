@@ -262,7 +262,8 @@ def origin(checkpoint: str) -> dict[str, Any]:
     """What a checkpoint or run was that a run starts from, for its record."""
     if is_run(checkpoint):
         record, _ = read_run(Path(checkpoint))
-        return {"checkpoint": checkpoint, "recipe": training_record("", [record])}
+        told = {**training_record("", [record]), "folds": [record["recipe"].get("fold")]}
+        return {"checkpoint": checkpoint, "recipe": told}
     from rnnzoo.manifest import package_manifest
     from rnnzoo.registry import locate
 
@@ -347,6 +348,8 @@ def training_record(command: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
         before = start["recipe"]
         earlier["of that"] = f"{steps:,} steps, {minutes:.0f} minutes, begun with those of before"
         earlier["before"] = [*before.get("before", ()), in_words(before)]
+        if "fingerprint" in start:
+            earlier["begun with"] = f"{start['checkpoint']}, fingerprint {start['fingerprint']}"
         steps, minutes = steps + before["steps"], minutes + before["minutes"]
         command += f" --start-from {start['checkpoint']}"
     changes = [change for r in runs for change in r["changes"]]
@@ -380,5 +383,5 @@ def in_words(record: dict[str, Any]) -> str:
     """An earlier training record as a line."""
     told = {**record["settings"], **record["network"]}
     words = [f"{record['steps']:,} steps, {record['minutes']} minutes"]
-    words += [f"{key} {value}" for key, value in told.items()]
+    words += [f"{key} {value}" for key, value in told.items() if value != []]
     return "; ".join([", ".join(words), *record.get("changed on the way", ())])
