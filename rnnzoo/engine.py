@@ -219,7 +219,7 @@ class Engined(Quantizable):
         too.
 
         Converted graphs of weights that are as they were loaded are kept for the next process
-        (`rnnzoo.graph_cache`).
+        (`rnnzoo.graph_cache`); layers that were changed in place are not noticed.
 
         It can be set. With "onnx" predictions are made with the weights as they were at the first
         one: to train, set "tensorflow", and "onnx" again after it. Weights that are set or loaded

@@ -1,9 +1,9 @@
 """Converted graphs, kept on disk from one process to the next.
 
 Converting a network takes seconds, reading what was converted a fraction of one. A graph is filed
-under a hash of all that it is made of: the config, assets and weights of the model, its layers,
-this package's code, and the versions of the packages that convert. What is no longer asked for
-makes room for newer graphs. The folder and its files are their user's alone; one that others may
+under a hash of all that it is made of: the config, assets and weights of the model, this package's
+code, and the versions of the packages that convert. What is no longer asked for makes room for
+newer graphs. The folder and its files are their user's alone; one that others may
 write is not used.
 """
 

@@ -267,7 +267,6 @@ class Task(Engined, Trainable):
         described = {
             "family": self.family,
             "quantization": self.quantization,
-            "layers": [_described(layer) for layer in self.network._flatten_layers()],
             **self.saved_parts(),
         }
         return graph_cache.key_of(described, self.weight_values())
@@ -527,18 +526,6 @@ class Task(Engined, Trainable):
                 f"this model has no graph {graph!r}; what can be exported: {', '.join(graphs)}"
             )
         write_graph(graphs[graph], self.network, filepath, format, length)
-
-
-def _described(layer: keras.Layer) -> str:
-    """A layer's class and config, but for names, which Keras counts up in a process."""
-
-    def bare(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: bare(part) for key, part in value.items() if key != "name"}
-        return [bare(part) for part in value] if isinstance(value, list | tuple) else value
-
-    functional = isinstance(layer, keras.Model)  # its layers follow
-    return f"{type(layer).__name__} {'' if functional else bare(layer.get_config())}"
 
 
 def _news(opened: Checkpoint, new: tuple[str, ...], dropped: tuple[str, ...], count: int) -> str:

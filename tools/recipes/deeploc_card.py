@@ -117,13 +117,14 @@ _NOTES: dict[str, tuple[str, ...]] = {
         "stretches of L, F, I and V, as in membrane helices and signal peptides, and runs of K "
         "and R (nucleus). Attention lies on the N-terminus, of membrane proteins on the "
         "C-terminus too.",
-        "SKL at the C-terminus, the signal of peroxisomes, is read: without their last 30 residues "
-        "peroxisomal proteins lose two thirds of their likelihood (0.227 to 0.070), and with their "
-        "last three made SKL cytoplasmic ones gain seven times what they had of it (0.015 to "
-        "0.105), which seldom decides.",
-        "Where it does not: attention does not say so, peroxisomal proteins' last three residues "
-        "get less than those of membrane proteins; the N-terminus gets attention in nuclear and "
-        "cytoplasmic proteins as well; Lysosome/Vacuole is never the likeliest location.",
+        "SKL at the C-terminus, the signal of peroxisomes, is looked at and read: the last three "
+        "residues of peroxisomal proteins get 7.3 times the mean attention (of membrane proteins "
+        "3.5, of others 2 to 3.1); without their last 30 residues they lose two thirds of their "
+        "likelihood (0.227 to 0.070), and cytoplasmic proteins whose last three are made SKL get "
+        "seven times what they had of it (0.015 to 0.105), which seldom decides. The first member "
+        "alone does not read it (0.017 to 0.021).",
+        "Where biology does not show: the N-terminus gets attention in nuclear and cytoplasmic "
+        "proteins as well; Lysosome/Vacuole is never the likeliest location.",
         "What helped on validation: the ends of the chains first, 240 residues (some 1.5 minutes "
         "in, accuracy 56 instead of 38 %); 64 LSTM units alone on DeepLoc 1.0 reached 69.6 %, "
         "128 units with DeepLoc 2.0's proteins 71 %. Rare locations are drawn again until each has "
