@@ -98,7 +98,7 @@ _NOTES: dict[str, tuple[str, ...]] = {
         "this release were measured on the test, the three averaged and the first alone "
         "(`num_members=1`), which is three times as fast: accuracy cannot tell them apart, rare "
         "locations (macro F1) and proteins without homologs speak for the three. The checkpoint "
-        "before, of one member, had 71.5 % there, macro F1 0.575; 7 proteins more of 2,773 may be "
+        "before, of one member, had 71.5 % there, macro F1 0.575; 8 proteins more of 2,773 may be "
         "chance.",
         "Besides DeepLoc 1.0's proteins they were trained on those of DeepLoc 2.0 that are new, "
         "without the homologs of the test and of the member's own fold: 30 % identity over half of "
