@@ -2,7 +2,8 @@
 
     python tools/benchmark.py [NAME ...] [--rows ROW ...] [--threads 2] [--rounds 5] [--quick]
                               [--engines ENGINE ...] [--data DIR] [-o FOLDER]
-    python tools/benchmark.py --merge FOLDER/benchmark.json ... [--brief CASE ...] -o FOLDER
+    python tools/benchmark.py --merge FOLDER/benchmark.json ... [--brief CASE ... | --floors]
+                              -o FOLDER
 
 writes benchmark.json, benchmark.md and benchmark.png. Engines are plain Keras on its own layers
 (`keras.Model.predict`), PyTorch (`torch.nn`, weights carried over), ONNX Runtime (the exported
@@ -136,6 +137,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument(
         "--brief", nargs="+", metavar="CASE", help="print these cases alone, in short"
     )
+    found.add_argument("--floors", action="store_true", help="print networks and floors alone")
     found.add_argument("--no-picture", action="store_true")
     found.add_argument(
         "--peaks", type=json.loads, metavar="JSON", help="of the machine (measured at the start)"
@@ -185,7 +187,10 @@ def main(arguments: list[str] | None = None) -> None:
         from bench.picture import draw
 
         draw(report, options.output / "benchmark.png")
-    print(record.brief(report, options.brief) if options.brief else record.table(report))
+    if options.floors:
+        print(record.beside_floors(report))
+    else:
+        print(record.brief(report, options.brief) if options.brief else record.table(report))
 
 
 if __name__ == "__main__":

@@ -160,6 +160,29 @@ def brief(report: Mapping[str, Any], cases: Iterable[str]) -> str:
     return "\n".join(lines)
 
 
+def beside_floors(report: Mapping[str, Any]) -> str:
+    """The floors of a report's networks beside the better of rnnzoo's two, and how many times the
+    floor that is, as a short table.
+
+    Examples
+    --------
+    >>> row = Row("net", "latency", "network, one input", {"rnnzoo": {"median": 0.003}})
+    >>> row.floor = {"operations": 1e6, "bytes": 1e6, "seconds": 0.002}
+    >>> print(beside_floors({"rows": [dataclasses.asdict(row)]}))
+    | entry | what | floor | rnnzoo |
+    |---|---|--:|--:|
+    | `net` | network, one input | 2 ms | 3 ms (1.5) |
+    """
+    lines = ["| entry | what | floor | rnnzoo |", "|---|---|--:|--:|"]
+    for row in sorted((Row(**row) for row in report["rows"]), key=lambda row: row.entry):
+        medians = [row.figures[name]["median"] for name in OURS if name in row.figures]
+        if row.floor and medians and row.row != "train":
+            floor, own = row.floor["seconds"], min(medians)
+            cells = f"{shown(floor, 's')} | {shown(own, 's')} ({own / floor:.1f})"
+            lines.append(f"| `{row.entry}` | {row.case} | {cells} |")
+    return "\n".join(lines)
+
+
 def _said(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {part}" for name, part in value.items())
