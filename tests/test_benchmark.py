@@ -17,9 +17,10 @@ from bench import inputs, record, timing
 from bench.families import difference, family_of
 from bench.floor import floor, products
 from bench.peaks import CACHE, MEMORY, OPERATIONS, measured_peaks, rate
-from bench.peers import engine_of, graph_of, keras_engine
+from bench.peers import Engine, engine_of, graph_of, keras_engine
 from bench.picture import draw
-from bench.rows import Measurement, growth, latency
+from bench.record import behind, merged, table
+from bench.rows import Measurement, growth, latency, mixed
 
 import rnnzoo
 from rnnzoo.config import read_config
@@ -220,7 +221,8 @@ def test_every_kernel_of_an_entry_is_in_its_floor(name):
 
 def test_differences_of_texts_and_arrays():
     assert difference(["a", "b"], ["a", "c"]) == 0.5
-    assert difference([np.ones(3)], [np.array([1, 1, 1.5])]) == 0.5
+    assert difference([np.full(3, 0.5)], [np.array([0.5, 0.5, 1.0])]) == 0.5
+    assert difference([np.ones(3)], [np.array([1, 1, 4.0])]) == 0.75
     with pytest.raises(ValueError, match="shapes"):
         difference([np.ones(3)], [np.ones(2)])
 
@@ -328,6 +330,85 @@ def test_rows_leave_nobody_out_in_silence(localizer, tmp_path):
     rows = [vars(row) for row in (asked, network, by_length, by_batch)]
     draw({"about": {}, "rows": rows}, tmp_path / "picture.png")
     assert (tmp_path / "picture.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_wrong_network_has_no_curve(localizer, tmp_path):
+    own, wrong = (engine_of("rnnzoo", localizer, 2, tmp_path) for _ in range(2))
+    wrong.name = "PyTorch"
+    right = wrong.network
+    wrong.network = lambda tensors: {
+        name: value * (1 + (tensors["residues"].shape[1] == 256))
+        for name, value in right(tensors).items()
+    }
+    m = Measurement(localizer, [own, wrong], {}, rounds=1, quick=True)
+    m.seconds = 0.01
+    by_length, by_batch = growth(m)
+    for row in (by_length, by_batch):  # batches are of length 256
+        assert list(row.figures) == list(row.points) == ["rnnzoo"]
+        assert "its results differ by" in row.left_out["PyTorch"]
+        assert row.differences["rnnzoo"] == 0
+
+
+@pytest.mark.parametrize(("rounds", "calls"), [(1, [8, 16]), (3, [8, *[16] * 5])])
+def test_a_mixed_set_is_compared_in_its_first_turn(localizer, monkeypatch, rounds, calls):
+    monkeypatch.setattr("bench.rows.QUICK_MIXED", 16)
+    own, rounded, failing, xla = (
+        Engine(name, None, localizer_answers(), left_out={"network": "none"})
+        for name in ("rnnzoo", "rnnzoo bfloat16", "PyTorch", "XLA")
+    )
+    rounded.predict = localizer_answers(np.full(11, 0.1))
+    failing.predict = lambda raws: {}["nothing"]
+    m = Measurement(localizer, [own, rounded, failing, xla], {}, rounds, quick=True)
+    m.seconds = 0.0
+    (row,) = mixed(m)
+    assert row.case == "predict, 16 inputs of mixed length"
+    assert own.predict.sizes == rounded.predict.sizes == calls
+    assert row.figures["rnnzoo"]["count"] == row.figures["rnnzoo bfloat16"]["count"] == rounds
+    assert row.differences["rnnzoo bfloat16"] == pytest.approx(0.1)
+    assert row.left_out["PyTorch"] == "it failed: 'nothing'"
+    assert "compile" in row.left_out["XLA"]
+    assert behind([row]) == []
+    shown = table({"about": {}, "rows": [vars(row)]})
+    assert (" to " in shown.split("| rnnzoo |")[1].splitlines()[0]) == (rounds > 2)
+
+
+def localizer_answers(answer=None):
+    def predict(raws):
+        predict.sizes.append(len(raws))
+        return [np.zeros(11) if answer is None else answer for _ in raws]
+
+    predict.sizes = []
+    return predict
+
+
+def test_xla_and_bfloat16_are_engines(localizer, tmp_path):
+    tensors = localizer.grown(40, 2)
+    wanted = engine_of("rnnzoo", localizer, 2, tmp_path).network(tensors)
+    for name, most in (("XLA", 1e-5), ("rnnzoo bfloat16", 0.05)):
+        found = engine_of(name, localizer, 2, tmp_path).network(tensors)
+        apart = difference([found["location"]], [wanted["location"]])
+        assert (0 < apart < most) or (name == "XLA" and apart == 0)
+
+
+def test_a_process_of_rnnzoo_does_not_load_pytorch(tmp_path):
+    child = TOOL.parent / "bench" / "child.py"
+    code = (
+        f"import sys; sys.path.insert(0, {str(child.parent)!r}); import child; "
+        f"child.main(['rnnzoo', 'deeploc-multiloc', '2', {str(tmp_path)!r}]); "
+        "assert 'torch' not in sys.modules"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    figures = json.loads(told.stdout.splitlines()[-1])
+    assert set(figures) == {"import", "load", "prepare", "first", "batch", "megabytes"}
+    assert figures["megabytes"] > 100
+
+
+def test_engines_that_came_later_are_named_in_what_is_merged():
+    older = report(2, rnnzoo=2.0, Keras=3.0)
+    (row,) = merged([older])["rows"]
+    assert row["left_out"]["XLA"] == "it was not measured then"
+    told = [{"about": {"rounds": rounds}, "rows": []} for rounds in (3, "3; 2", "2; 1")]
+    assert merged(told)["about"] == {"rounds": "3; 2; 1"}
 
 
 def test_reports_are_merged_by_the_command(tmp_path):

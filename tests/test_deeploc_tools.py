@@ -253,6 +253,27 @@ def test_what_deeploc2_adds_has_no_homolog_in_what_is_measured(data, tmp_path, m
     assert more.accessions[len(own) :] == ["Q2", "Q5", "Q3", "Q4"]  # the hits are of Q1, Q5, Q3
     assert more.fold[-4:].tolist() == ["+", "+02", "+", "+"]
     assert more.location[-4] == -1 and min(more.location[-3:]) >= 0
+
+    (tmp_path / "multiloc").mkdir()
+    with gzip.open(tmp_path / "multiloc" / "multiloc11.tsv.gz", "wt") as file:
+        table = csv.writer(file, delimiter="\t")
+        table.writerow(["accession", "sequence", "location"])
+        table.writerow(["P1", "MG" * 25, "Nucleus"])  # DeepLoc 1.0's, by its name
+        table.writerow(["R0", letters[2], "Nucleus"])  # by its chain
+        table.writerow(["Q2", "MA" * 25, "Nucleus"])  # DeepLoc 2.0 has it in two places
+        table.writerow(["R1", "MC" * 25, "Plasma.membrane"])  # DeepLoc 2.0's chain
+        table.writerow(["R2", "MH" * 25, "Plasma.membrane"])
+        table.writerow(["R3", "MI" * 25, "Vacuole"])
+        table.writerow(["R4", "MK" * 25, "Golgi.apparatus"])
+    for name, newer in (("2", ["Q1", "Q3", "Q4"]), ("2all", ["Q2", "Q5", "Q3", "Q4"])):
+        folder = tmp_path / name
+        older = deeploc.read_proteins(tmp_path, f"deeploc1+{name}+multiloc", folder)
+        assert older.accessions[len(own) :] == [*newer, "R2", "R3", "R4"]
+        assert older.membrane[-3:].tolist() == [-1, -1, -1]
+        named = [older.locations[place] for place in older.location[-3:]]
+        assert named == ["Cell membrane", "Lysosome/Vacuole", "Golgi apparatus"]
+    with pytest.raises(SystemExit, match="no data set"):
+        deeploc.read_proteins(tmp_path, "deeploc1+3", tmp_path)
     monkeypatch.setattr(protein_data, "homologs", None)  # the second time from the cache
     again = protein_data.read_both(tmp_path, tmp_path / "cache")
     assert again.fold.tolist() == both.fold.tolist()

@@ -242,6 +242,16 @@ def test_a_stream_in_16_bits_is_the_whole_at_once(dtype):
     np.testing.assert_allclose(np.concatenate(found), heard(model, [samples])[0], atol=0.05)
 
 
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
+def test_sound_is_not_rounded_before_its_spectrogram_is_made(dtype, monkeypatch):
+    model, samples, given = build_network(SMALL, dtype=dtype), sound(4000), []
+    layer = model.get_layer("recognizer").spectrogram
+    plain = layer.call
+    monkeypatch.setattr(layer, "call", lambda x: given.append(x) or plain(x))
+    heard(model, [samples])
+    np.testing.assert_array_equal(given[0][0, : len(samples)], samples)
+
+
 def test_a_network_that_needs_the_whole_does_not_stream():
     for config in (SMALL, dataclasses.replace(FORWARD, normalization="utterance")):
         with pytest.raises(InputError, match="forward-only"):

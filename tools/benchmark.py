@@ -7,11 +7,11 @@
 
 writes benchmark.json, benchmark.md and benchmark.png. Engines are plain Keras on its own layers
 (`keras.Model.predict`), PyTorch (`torch.nn`, weights carried over), ONNX Runtime (the exported
-graph) and rnnzoo's own; outside of `growth` one is timed only once its results are found to be
-rnnzoo's. Rows of networks have their arithmetic's floor beside (`bench/floor.py`). The search on
-PyTorch keeps sentences that are done to the end of their batch. Needs the extra `bench`; an engine
-that is not installed is left out, and the table says so. Each entry is measured in a process of its
-own.
+graph), XLA (rnnzoo's network, compiled for each shape) and rnnzoo's own; one is timed only once its
+results are found to be rnnzoo's, those that round (int8, bfloat16) aside. Rows of networks have
+their arithmetic's floor beside (`bench/floor.py`). The search on PyTorch keeps sentences that are
+done to the end of their batch. Needs the extra `bench`; an engine that is not installed is left
+out, and the table says so. Each entry is measured in a process of its own.
 """
 
 from __future__ import annotations

@@ -68,6 +68,12 @@ class Hypothesis(NamedTuple):
     acoustic: float
 
 
+def _likeliest_path(log_probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The likeliest symbol of every frame, and where a symbol that is said begins."""
+    path = log_probs.argmax(1) if len(log_probs) else np.zeros(0, int)
+    return path, (path != BLANK) & (path != np.concatenate([[BLANK], path[:-1]]))
+
+
 def greedy(log_probs: np.ndarray) -> Hypothesis:
     """The likeliest symbol of every frame, repeats and blanks taken out.
 
@@ -83,10 +89,9 @@ def greedy(log_probs: np.ndarray) -> Hypothesis:
     >>> greedy(np.log(np.eye(3)[[1, 1, 0, 1, 2, 0]] + 1e-9)).symbols
     (1, 1, 2)
     """
-    path = log_probs.argmax(1) if len(log_probs) else np.zeros(0, int)
-    kept = (path != BLANK) & (path != np.concatenate([[BLANK], path[:-1]]))
+    path, begins = _likeliest_path(log_probs)
     score = float(log_probs.max(1).sum()) if len(log_probs) else 0.0
-    return Hypothesis(tuple(path[kept].tolist()), score, score)
+    return Hypothesis(tuple(path[begins].tolist()), score, score)
 
 
 def frames_needed(symbols: Sequence[int]) -> int:
@@ -128,22 +133,30 @@ def align(log_probs: np.ndarray, symbols: Sequence[int]) -> tuple[np.ndarray, np
     >>> first.tolist(), last.tolist()
     ([1, 4], [2, 4])
     """
+    path, begins = _likeliest_path(log_probs)
+    if np.array_equal(path[begins], symbols):  # no other path is likelier
+        changes = np.append(path[1:] != path[:-1], True)
+        return np.flatnonzero(begins), np.flatnonzero(changes & (path != BLANK))
+    if len(log_probs) < frames_needed(symbols):
+        raise InputError(f"{len(symbols):,} symbols do not fit into {len(log_probs):,} frames")
+    return _viterbi(log_probs, symbols)
+
+
+def _viterbi(log_probs: np.ndarray, symbols: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     count = len(symbols)
     places = np.zeros(2 * count + 1, int)  # blanks around the symbols, as in Graves et al. 2006
     places[1::2] = symbols
-    skips = np.zeros(len(places), bool)
-    skips[3::2] = places[3::2] != places[1:-2:2]
-    if len(log_probs) < frames_needed(symbols):
-        raise InputError(f"{count:,} symbols do not fit into {len(log_probs):,} frames")
+    barred = np.full(len(places), -np.inf)
+    barred[3::2] = np.where(places[3::2] != places[1:-2:2], 0.0, -np.inf)
+    said = np.asarray(log_probs, np.float64)[:, places]
     best = np.full(len(places), -np.inf)
-    best[:1] = 0.0
-    came = np.zeros((len(log_probs), len(places)), np.int8)
-    for t, frame in enumerate(np.asarray(log_probs, np.float64)):
-        one = np.concatenate([[-np.inf], best[:-1]])
-        two = np.where(skips, np.concatenate([[-np.inf, -np.inf], best[:-2]])[: len(best)], -np.inf)
-        ways = np.stack([best, one, two])
+    best[0] = 0.0
+    came = np.zeros(said.shape, np.int8)
+    ways = np.full((3, len(places)), -np.inf)  # from the place itself, the one before, two before
+    for t, frame in enumerate(said):
+        ways[0], ways[1, 1:], ways[2, 2:] = best, best[:-1], best[:-2] + barred[2:]
         came[t] = ways.argmax(0)
-        best = ways.max(0) + frame[places]
+        best = ways.max(0) + frame
     place = len(places) - 1
     if count and best[place - 1] > best[place]:
         place -= 1

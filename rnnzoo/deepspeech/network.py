@@ -161,7 +161,7 @@ class Recognizer(keras.layers.Layer):
     says. The parts stand in the order in which sound goes through them."""
 
     def __init__(self, config: DeepSpeechConfig | dict[str, Any], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**{"autocast": False, **kwargs})
         self.config = config if isinstance(config, DeepSpeechConfig) else DeepSpeechConfig(**config)
         c, policy, layers = self.config, self.dtype_policy, keras.layers
         self.spectrogram = LogMel(c, name="spectrogram")

@@ -133,7 +133,6 @@ class SpeechRecognizer(CTCTask):
 
         def call(tensors: dict[str, Any]) -> dict[str, Any]:
             samples = tf.pad(tensors["samples"], [[0, 0], [0, self.config.frame_length]])
-            samples = tf.cast(samples, recognizer.compute_dtype)  # as Keras casts them
             out = recognizer.with_spectrogram(samples, tensors["lengths"])
             return dict(zip(("log_probs", "frames", "mels"), out, strict=True))
 

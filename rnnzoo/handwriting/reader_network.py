@@ -76,7 +76,7 @@ class Reader(keras.layers.Layer):
     says."""
 
     def __init__(self, config: ReaderConfig | dict[str, Any], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**{"autocast": False, **kwargs})
         self.config = config if isinstance(config, ReaderConfig) else ReaderConfig(**config)
         c, policy, layers = self.config, self.dtype_policy, keras.layers
         self.convolution = layers.Conv1D(

@@ -42,25 +42,25 @@ def _ours(engine: str, name: str, threads: int, data: Path | None, clock: Clock)
 
     clock("import")
     from bench.families import family_of
-    from bench.peers import keras_engine, set_threads
-    from bench.record import KERAS, RNNZOO_INT8, RNNZOO_ONNX
+    from bench.peers import set_threads
+    from bench.record import RNNZOO_BFLOAT16, RNNZOO_INT8, RNNZOO_ONNX
 
     set_threads(threads)
-    onnx = {"engine": "onnx"}
-    ways = {RNNZOO_ONNX: onnx, RNNZOO_INT8: {**onnx, "quantize": "int8"}}
-    chosen = ways.get(engine, {})
-    task = rnnzoo.load(name, dtype="float32", **chosen)
-    family = family_of(task, name, data)
-    network = keras_engine(family).network if engine == KERAS else None
+    onnx = {"dtype": "float32", "engine": "onnx"}
+    ways = {
+        RNNZOO_ONNX: onnx,
+        RNNZOO_INT8: {**onnx, "quantize": "int8"},
+        RNNZOO_BFLOAT16: {"dtype": "mixed_bfloat16"},
+    }
+    task = rnnzoo.load(name, **ways.get(engine, {"dtype": "float32"}))
     clock("load")
+    family = family_of(task, name, data)
     raws = [family.raws(count) for count in (1, _MANY)]
     options = {"num_points": 100} if task.family == "handwriting_prediction" else {}
-    given = [family.tensors(some) for some in raws] if network else raws
     clock("prepare")
-    run = network or (lambda some: family.ask(task, some, **options))
-    run(given[0])
+    family.ask(task, raws[0], **options)
     clock("first")
-    run(given[1])
+    family.ask(task, raws[1], **options)
 
 
 def _tensors(folder: Path) -> list[dict[str, Any]]:

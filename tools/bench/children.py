@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.record import KERAS, RNNZOO_INT8, RNNZOO_ONNX, Row
+from bench.record import KERAS, RNNZOO_INT8, RNNZOO_ONNX, XLA, Row
 from bench.rows import BATCH, Measurement
 from bench.timing import summary
 
@@ -61,14 +61,14 @@ def processes(m: Measurement, threads: int, folder: Path, rows: set[str]) -> Ite
     """The rows "memory" and "cold", of the same processes."""
     written(m, folder)
     able = [e.name for e in m.engines if e.network is not None or e.task is not None]
-    names = [name for name in able if name != KERAS]
+    names = [name for name in able if name not in (KERAS, XLA)]
     found: dict[str, list[dict[str, float]]] = {name: [] for name in [*names, *_BARE]}
     converted: dict[str, list[dict[str, float]]] = {
         name: [] for name in (RNNZOO_ONNX, RNNZOO_INT8) if name in names
     }
     left_out = dict(m.missing)
-    if KERAS in able:
-        left_out[KERAS] = "its network is made of rnnzoo's, which would be counted too"
+    for name in {KERAS, XLA}.intersection(able):
+        left_out[name] = "its network is made of rnnzoo's, which would be counted too"
     for number in range(1 if m.quick else min(m.rounds, 3)):
         cache = str(folder / f"graphs-{number}")
         for name in list(found):
@@ -84,7 +84,10 @@ def processes(m: Measurement, threads: int, folder: Path, rows: set[str]) -> Ite
                 converted.pop(name, None)
     entry = m.family.name
     engines = {name: runs for name, runs in found.items() if name in names}
-    note = "rnnzoo reads raw inputs, PyTorch and ONNX Runtime tensors that were made before"
+    note = (
+        "rnnzoo reads raw inputs and searches or draws as by default; PyTorch and ONNX Runtime are "
+        "given tensors that were made before, and run the network once"
+    )
     if "memory" in rows:
         figures = {name: _of(runs, "megabytes") for name, runs in engines.items()}
         case = f"most memory, one input and a batch of {BATCH}"

@@ -17,7 +17,16 @@ from unittest import mock
 import numpy as np
 
 from bench.families import Family, Run, Sound, Tensors, Translation
-from bench.record import KERAS, ONNX, RNNZOO, RNNZOO_INT8, RNNZOO_ONNX, TORCH
+from bench.record import (
+    KERAS,
+    ONNX,
+    RNNZOO,
+    RNNZOO_BFLOAT16,
+    RNNZOO_INT8,
+    RNNZOO_ONNX,
+    TORCH,
+    XLA,
+)
 from bench.sessions import onnx_run, onnx_session
 
 _LSTM_USERS = ("deeploc", "deepspeech", "handwriting", "handwriting.reader_network", "seq2seq")
@@ -37,15 +46,11 @@ class Engine:
 
 
 def set_threads(threads: int) -> None:
-    """The same number for TensorFlow and, once it is imported, PyTorch; before any of them ran."""
+    """Of TensorFlow, before it runs."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
-    with contextlib.suppress(ImportError):
-        import torch
-
-        torch.set_num_threads(threads)
 
 
 def engine_of(name: str, family: Family, threads: int, folder: Path) -> Engine:
@@ -60,6 +65,8 @@ def engine_of(name: str, family: Family, threads: int, folder: Path) -> Engine:
         RNNZOO: lambda: rnnzoo_engine(RNNZOO, family, family.task),
         RNNZOO_ONNX: lambda: _rnnzoo_onnx(RNNZOO_ONNX, family),
         RNNZOO_INT8: lambda: _rnnzoo_onnx(RNNZOO_INT8, family, quantize="int8"),
+        RNNZOO_BFLOAT16: lambda: _rnnzoo_bfloat16(family),
+        XLA: lambda: xla_engine(family),
         KERAS: lambda: keras_engine(family),
         ONNX: lambda: onnx_engine(family, threads, folder),
         TORCH: lambda: torch_engine(family, threads),
@@ -78,7 +85,7 @@ def rnnzoo_engine(name: str, family: Family, task: Any) -> Engine:
         return [family.plain(result) for result in family.ask(task, raws, **options)]
 
     stream = (lambda: _Heard(task)) if task.family == "deepspeech" else None
-    if name != RNNZOO:
+    if task.engine == "onnx":
 
         def run(tensors: Tensors) -> Tensors:
             return task.onnx_engine().run("network", tensors)
@@ -98,8 +105,8 @@ class _Heard:
         return self._stream.finish().text
 
 
-def graph_of(network: Any) -> Run:
-    """A network as a graph of open shapes."""
+def graph_of(network: Any, compiled: bool = False) -> Run:
+    """A network as a graph of open shapes, or one that XLA compiles for each shape."""
     import tensorflow as tf
 
     described = network.input if isinstance(network.input, dict) else None
@@ -109,7 +116,8 @@ def graph_of(network: Any) -> Run:
     def call(tensors: dict[str, Any]) -> Any:
         return network(tensors if described else next(iter(tensors.values())), training=False)
 
-    function = tf.function(call, input_signature=[signature], autograph=False)
+    how = {"jit_compile": True} if compiled else {"input_signature": [signature]}
+    function = tf.function(call, autograph=False, **how)
 
     def run(tensors: Tensors) -> Tensors:
         out = function({name: tf.constant(value) for name, value in tensors.items()})
@@ -127,6 +135,22 @@ def _rnnzoo_onnx(name: str, family: Family, **options: Any) -> Engine:
     except MissingDependencyError as error:
         raise LookupError(str(error)) from error
     return rnnzoo_engine(name, family, task)
+
+
+def _rnnzoo_bfloat16(family: Family) -> Engine:
+    import rnnzoo
+
+    task = rnnzoo.load(family.name, dtype="mixed_bfloat16")
+    return rnnzoo_engine(RNNZOO_BFLOAT16, family, task)
+
+
+def xla_engine(family: Family) -> Engine:
+    """rnnzoo's network compiled by XLA for each shape that it is given."""
+    run = graph_of(family.task.network, compiled=True)
+    predict = family.predictor(run)
+    why = {"stream": "rnnzoo's streams are no graph that could be compiled alone"}
+    why |= {} if predict else {"predict": "the network alone is compiled, no search or loop"}
+    return Engine(XLA, run, predict, left_out=why)
 
 
 # --- plain Keras ---------------------------------------------------------------------------
@@ -188,10 +212,13 @@ def onnx_engine(family: Family, threads: int, folder: Path) -> Engine:
         raise LookupError(str(error)) from error
     if isinstance(family, Translation):
         try:
+            import torch
+
             from bench.torch_search import OnnxSteps
         except ImportError:
             why = {"predict": "the search that drives the steps is PyTorch's, which is missing"}
             return Engine(ONNX, runs["network"], left_out=why)
+        torch.set_num_threads(threads)
         steps = OnnxSteps(family.config(), runs["encoder"], runs["step"])
         return Engine(ONNX, runs["network"], searcher(family, steps))
     predict = family.predictor(runs["network"])

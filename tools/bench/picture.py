@@ -6,12 +6,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.record import CLOSE, KERAS, ONNX, RNNZOO, RNNZOO_INT8, RNNZOO_ONNX, TORCH, Row
+from bench.record import (
+    CLOSE,
+    KERAS,
+    ONNX,
+    RNNZOO,
+    RNNZOO_BFLOAT16,
+    RNNZOO_INT8,
+    RNNZOO_ONNX,
+    TORCH,
+    XLA,
+    Row,
+)
 
 _COLOURS = {
     RNNZOO: "black",
     RNNZOO_ONNX: "dimgray",
     RNNZOO_INT8: "tab:green",
+    RNNZOO_BFLOAT16: "yellowgreen",
+    XLA: "tab:purple",
     KERAS: "tab:red",
     ONNX: "tab:blue",
     TORCH: "tab:orange",

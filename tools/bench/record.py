@@ -2,8 +2,8 @@
 
 A figure is a summary of seconds (`timing.summary`) for each engine, or plain numbers where it is no
 time; ratios are of medians, of another engine to the better of rnnzoo's two with equal results:
-below 1 the other is faster. Int8 rounds: what that costs is in `differs by`, and in figures of
-whole sets by `tools/quantized.py`.
+below 1 the other is faster. Int8 and bfloat16 round: what that costs is in `differs by`, and for
+int8 in figures of whole sets by `tools/quantized.py`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,23 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-RNNZOO, RNNZOO_ONNX, RNNZOO_INT8 = "rnnzoo", "rnnzoo onnx", "rnnzoo onnx int8"
-KERAS, ONNX, TORCH = "Keras", "ONNX Runtime", "PyTorch"
+RNNZOO, RNNZOO_ONNX = "rnnzoo", "rnnzoo onnx"
+RNNZOO_INT8, RNNZOO_BFLOAT16 = "rnnzoo onnx int8", "rnnzoo bfloat16"
+XLA, KERAS, ONNX, TORCH = "XLA", "Keras", "ONNX Runtime", "PyTorch"
 OURS = (RNNZOO, RNNZOO_ONNX)  # with equal results
-ORDER = (*OURS, RNNZOO_INT8, KERAS, ONNX, TORCH)
-ENGINES = dict(
-    zip(("rnnzoo", "rnnzoo-onnx", "rnnzoo-int8", "keras", "onnx", "torch"), ORDER, strict=True)
-)
+ROUNDED = (RNNZOO_INT8, RNNZOO_BFLOAT16)  # with other results
+ORDER = (*OURS, *ROUNDED, XLA, KERAS, ONNX, TORCH)
+ENGINES = {
+    "rnnzoo": RNNZOO,
+    "rnnzoo-onnx": RNNZOO_ONNX,
+    "rnnzoo-int8": RNNZOO_INT8,
+    "rnnzoo-bfloat16": RNNZOO_BFLOAT16,
+    "xla": XLA,
+    "keras": KERAS,
+    "onnx": ONNX,
+    "torch": TORCH,
+}
+_SPREAD_OF = 3  # fewer samples than this have none
 CLOSE = 1.1  # a peer that is faster by more than this has to be explained
 
 
@@ -48,6 +58,8 @@ class Row:
     floor : dict
         What the network's arithmetic takes at the least: "operations", "bytes", "seconds"
         (`floor.floor`).
+    own_amounts : dict
+        `amounts` by engine, of those whose results are others.
     """
 
     entry: str
@@ -61,6 +73,7 @@ class Row:
     points: dict[str, list[list[float]]] = dataclasses.field(default_factory=dict)
     note: str = ""
     floor: dict[str, float] = dataclasses.field(default_factory=dict)
+    own_amounts: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
 
     def ratios(self, ours: Collection[str] = OURS) -> dict[str, float]:
         """The median of each other engine over that of the better of `ours`: below 1 it is
@@ -194,11 +207,12 @@ def _lines(row: Row) -> Iterable[str]:
     for place, name in enumerate(order_of(row)):
         figure = row.figures[name]
         spread = ""
-        if "p5" in figure:
+        if figure.get("count", _SPREAD_OF) >= _SPREAD_OF:
             spread = f"{shown(figure['p5'], row.unit)} to {shown(figure['p95'], row.unit)}"
         rate = ""
         if row.unit == "s":
-            rates = [f"{n / figure['median']:,.3g} {unit}/s" for unit, n in row.amounts.items()]
+            amounts = row.own_amounts.get(name, row.amounts)
+            rates = [f"{n / figure['median']:,.3g} {unit}/s" for unit, n in amounts.items()]
             rate = ", ".join(rates)
         cells = [
             row.row if place == 0 else "",
@@ -234,7 +248,7 @@ def behind(rows: Iterable[Row], ours: Collection[str] = OURS) -> list[str]:
         faster = {
             name: 1 / ratio
             for name, ratio in row.ratios(ours).items()
-            if name != RNNZOO_INT8 and ratio * CLOSE < 1
+            if name not in ROUNDED and ratio * CLOSE < 1
         }
         if faster:
             said = ", ".join(f"{name} {times:.2f} times" for name, times in faster.items())
@@ -260,11 +274,19 @@ def merged(reports: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
                 told[name].append(value)
         for row in report["rows"]:
             rows[row["entry"], row["row"], row["case"]] = row
+    for row in rows.values():
+        unnamed = [name for name in ORDER if name not in {**row["figures"], **row["left_out"]}]
+        row["left_out"] = {**row["left_out"], **dict.fromkeys(unnamed, "it was not measured then")}
     about = {
-        name: values[0] if len(values) == 1 else "; ".join(map(_said, values))
+        name: values[0] if len(values) == 1 else "; ".join(_parts(values))
         for name, values in told.items()
     }
     return {"about": about, "rows": list(rows.values())}
+
+
+def _parts(values: Iterable[Any]) -> list[str]:
+    """What several reports say, some of them merged before, each once."""
+    return list(dict.fromkeys(part for value in values for part in _said(value).split("; ")))
 
 
 def write(report: Mapping[str, Any], folder: Path) -> None:

@@ -12,13 +12,15 @@ import numpy as np
 from bench.families import Family, difference
 from bench.floor import floor
 from bench.peers import Engine, engine_of
-from bench.record import ORDER, RNNZOO, RNNZOO_INT8, Row
+from bench.record import ORDER, OURS, RNNZOO, ROUNDED, XLA, Row
 from bench.timing import exponent, interleaved, summary
 
 BATCH, MIXED, QUICK_MIXED = 32, 1000, 64
 _SAME_TEXTS = 0.02  # share of texts in which a near tie may fall another way
 _SAME_POINTS = 20  # of sampled ink: rounding grows from point to point
 _GROWN_BATCHES = (1, 4, 16, 64)
+_LATENCY_SECONDS = 0.3  # of a turn, so that there are calls enough for percentiles
+_MIXED_SHAPES = {XLA: "it would compile the shape of each batch anew"}
 
 
 class Measurement:
@@ -82,28 +84,52 @@ class Measurement:
         given: Any,
         amounts: bool = False,
         note: str = "",
-        rounds: int | None = None,
+        warm: Any = None,
+        seconds: float = 0.0,
+        without: Mapping[str, str] | None = None,
         **options: Any,
     ) -> Row | None:
         """Time a part ("network" or "predict") of all engines on the same input, once their
-        results are found to be rnnzoo's; None if no engine of rnnzoo's has it."""
+        results are found to be rnnzoo's; None if no engine of rnnzoo's has it. Where that takes
+        long, after a call with `warm`, it is the first turn itself whose results are looked at.
+        Turns take `seconds` at the least; the engines `without` are left out, and why."""
         calls, left_out, differences = {}, dict(self.missing), {}
+        firsts: dict[str, float] = {}
+        own_amounts: dict[str, dict[str, float]] = {}
         wanted: Any = None
         for engine in self.engines:
             run = getattr(engine, part)
-            if run is None:
-                left_out[engine.name] = engine.left_out[part]
+            if run is None or engine.name in (without or {}):
+                left_out[engine.name] = (without or engine.left_out).get(engine.name) or (
+                    engine.left_out[part]
+                )
                 continue
-            results = run(given, **options)
+            try:
+                if warm is not None:
+                    run(warm, **options)
+                begun = time.perf_counter()
+                results = run(given, **options)
+            except Exception as error:
+                if engine.name in OURS:
+                    raise
+                left_out[engine.name] = f"it failed: {str(error).splitlines()[0]:.100}"
+                continue
+            took = time.perf_counter() - begun
             if part == "network":
                 results = self.family.real(results, given)
             wanted = results if wanted is None else wanted
             if not self._alike(engine.name, results, wanted, differences, left_out):
                 continue
+            if engine.name in ROUNDED and amounts:
+                own_amounts[engine.name] = self.family.amounts(given, results)
             calls[engine.name] = _bound(run, given, options)
+            if warm is not None:
+                firsts[engine.name] = took
         if RNNZOO not in calls:
             return None
-        found = interleaved(calls, rounds or self.rounds, self.seconds)
+        turns = self.rounds if warm is None else min(self.rounds, 3) - 1
+        found = interleaved(calls, turns, seconds or self.seconds, firsts)
+        found = {name: [*own, *([firsts[name]] if firsts else [])] for name, own in found.items()}
         counted = part == "network" and self.peaks
         return Row(
             self.family.name,
@@ -111,6 +137,7 @@ class Measurement:
             case,
             {name: summary(samples) for name, samples in found.items()},
             amounts=self.family.amounts(given, wanted) if amounts else {},
+            own_amounts=own_amounts if amounts else {},
             differences=differences,
             left_out=left_out,
             note=note,
@@ -134,8 +161,9 @@ class Measurement:
             np.shape(wanted[0])[-1] == 3
         ):
             if [len(line) for line in results] != [len(line) for line in wanted]:
-                left_out[name] = "its lines are of other lengths"
-                return False
+                if name not in ROUNDED:
+                    left_out[name] = "its lines are of other lengths"
+                return name in ROUNDED
             results, wanted = ([line[:_SAME_POINTS] for line in x] for x in (results, wanted))
         try:
             apart = difference(results, wanted)
@@ -143,11 +171,26 @@ class Measurement:
             left_out[name] = f"its results differ: {error}"
             return False
         differences[name] = apart
-        if name == RNNZOO_INT8:  # it rounds
+        if name in ROUNDED:
             return True
         if apart > least:
             left_out[name] = f"its results differ by {apart:.2g}, more than {least:g}"
         return apart <= least
+
+    def alike_at(
+        self,
+        size: int,
+        engine: Engine,
+        tensors: Any,
+        wanted: dict[int, list[Any]],
+        left_out: dict[str, str],
+    ) -> float:
+        """How far an engine's network is from rnnzoo's at one size; `wanted` keeps rnnzoo's."""
+        results = self.family.real(engine.network(tensors), tensors)
+        differences: dict[str, float] = {}
+        wanted.setdefault(size, results)
+        self._alike(engine.name, results, wanted[size], differences, left_out)
+        return differences.get(engine.name, 0.0)
 
 
 def _bound(run: Callable[..., Any], given: Any, options: dict[str, Any]) -> Callable[[], Any]:
@@ -157,8 +200,9 @@ def _bound(run: Callable[..., Any], given: Any, options: dict[str, Any]) -> Call
 def latency(m: Measurement) -> Iterator[Row | None]:
     """One input, warm."""
     one = m.family.raws(1)
-    yield m.row("latency", "predict, one input", "predict", one, amounts=True)
-    yield m.row("latency", "network, one input", "network", m.family.tensors(one))
+    seconds = max(m.seconds, _LATENCY_SECONDS)
+    yield m.row("latency", "predict, one input", "predict", one, amounts=True, seconds=seconds)
+    yield m.row("latency", "network, one input", "network", m.family.tensors(one), seconds=seconds)
 
 
 def batch(m: Measurement) -> Iterator[Row | None]:
@@ -174,8 +218,8 @@ def mixed(m: Measurement) -> Iterator[Row | None]:
         return  # its lines are all as long as they are asked to be
     many = m.family.raws(QUICK_MIXED if m.quick else MIXED)
     case = f"predict, {len(many):,} inputs of mixed length"
-    rounds = min(m.rounds, 3)
-    yield m.row("mixed", case, "predict", many, amounts=True, rounds=rounds)
+    warm = many[: min(len(many) // 2, QUICK_MIXED)]
+    yield m.row("mixed", case, "predict", many, amounts=True, warm=warm, without=_MIXED_SHAPES)
 
 
 def growth(m: Measurement) -> Iterator[Row | None]:
@@ -186,13 +230,16 @@ def growth(m: Measurement) -> Iterator[Row | None]:
     by_batch = [(n, m.family.grown(lengths[1], n)) for n in batches]
     for case, sizes in (("network, length", by_length), ("network, batch", by_batch)):
         points: dict[str, list[list[float]]] = {}
-        left_out = dict(m.missing)
-        calls = {}
+        left_out, differences = dict(m.missing), {}
+        calls, wanted = {}, {}
         for engine in m.engines:
             if engine.network is None:
                 left_out[engine.name] = engine.left_out["network"]
                 continue
-            points[engine.name] = []
+            apart = [m.alike_at(size, engine, tensors, wanted, left_out) for size, tensors in sizes]
+            if engine.name in left_out:
+                continue
+            differences[engine.name], points[engine.name] = max(apart), []
             for size, tensors in sizes:
                 calls[engine.name, size] = _bound(engine.network, tensors, {})
         found = interleaved(calls, m.rounds, m.seconds / 4)
@@ -201,8 +248,8 @@ def growth(m: Measurement) -> Iterator[Row | None]:
         figures = {name: {"median": exponent(*zip(*p, strict=True))} for name, p in points.items()}
         note = f"sizes {', '.join(str(size) for size, _ in sizes)}"
         yield Row(
-            m.family.name, "growth", case, figures, "exponent", left_out=left_out,
-            points=points, note=note,
+            m.family.name, "growth", case, figures, "exponent", differences=differences,
+            left_out=left_out, points=points, note=note,
         )  # fmt: skip
 
 
@@ -265,8 +312,11 @@ def _streamed(m: Measurement) -> Iterator[Row | None]:
             texts[name] = stream.finish()
             samples[name] += took[10:] if number else []  # the first stream traces the graphs
     left_out = {e.name: e.left_out["stream"] for e in m.engines if e.stream is None} | m.missing
+    differences = {}
     for name, text in texts.items():
-        if name != RNNZOO_INT8 and text != texts[RNNZOO]:
+        if name in ROUNDED:
+            differences[name] = difference([text], [texts[RNNZOO]])
+        elif text != texts[RNNZOO]:
             left_out[name] = f"it heard {text!r}, not {texts[RNNZOO]!r}"
             del samples[name]
     yield Row(
@@ -275,6 +325,7 @@ def _streamed(m: Measurement) -> Iterator[Row | None]:
         "stream, a piece of 100 ms",
         {name: summary(own) for name, own in samples.items()},
         amounts={"seconds of audio": 0.1},
+        differences=differences,
         left_out=left_out,
         note="rnnzoo keeps the spectrogram for the transcript's picture, which the others do not",
     )

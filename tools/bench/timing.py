@@ -20,18 +20,22 @@ _PAUSE_SECONDS = 0.005  # for the threads of the engine before to go to sleep
 
 
 def interleaved(
-    calls: Mapping[str, Callable[[], Any]], rounds: int, seconds: float = 0.5
+    calls: Mapping[str, Callable[[], Any]],
+    rounds: int,
+    seconds: float = 0.5,
+    firsts: Mapping[str, float] | None = None,
 ) -> dict[str, list[float]]:
     """Seconds of every call that counts.
 
     Parameters
     ----------
     calls : dict of callables without arguments
-        Called once beforehand, uncounted.
     rounds : int
         How often each has its turn.
     seconds : float
         A turn is as many calls as fit into so long, at least one.
+    firsts : dict, optional
+        What a call of each took just before; without it each is called once, uncounted.
 
     Examples
     --------
@@ -40,7 +44,7 @@ def interleaved(
     (['a', 'b'], True)
     """
     names, found = list(calls), {name: [] for name in calls}
-    took = {name: _timed(call) for name, call in calls.items()}
+    took = dict(firsts) if firsts else {name: _timed(call) for name, call in calls.items()}
     for number in range(rounds):
         start = number % max(1, len(names))
         for name in names[start:] + names[:start]:

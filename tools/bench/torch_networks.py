@@ -146,9 +146,11 @@ class Recognizer(nn.Module):
         real = is_real(frames, x.shape[1])
         for number, layer in enumerate(self.recurrent):
             x = self.norms[number - 1](x, real) if number else x
-            x, *_ = layer(x, frames)
             if self.config.bidirectional:
+                x, *_ = layer(x, frames)
                 x = x[..., : layer.hidden_dim] + x[..., layer.hidden_dim :]
+            else:  # what comes behind a row's end changes nothing before it
+                x = layer(x)[0] * real[..., None]
         if self.row is not None:
             x = functional.pad(x.transpose(1, 2), (0, self.config.lookahead))
             x = self.row(x).transpose(1, 2) * real[..., None]

@@ -13,7 +13,7 @@ import numpy as np
 
 from bench.floor import floor
 from bench.peers import keras_lstm
-from bench.record import KERAS, ONNX, RNNZOO, RNNZOO_INT8, RNNZOO_ONNX, TORCH, Row
+from bench.record import KERAS, ONNX, RNNZOO, RNNZOO_ONNX, ROUNDED, TORCH, XLA, Row
 from bench.rows import Measurement
 from bench.timing import interleaved, summary
 
@@ -38,8 +38,8 @@ def train(m: Measurement, threads: int) -> Iterator[Row]:
         KERAS: lambda: _keras_step(_rebuilt(task), x, y, weight),
         TORCH: lambda: _torch_step(task, family, named, y, weight, threads),
     }
-    why = "it is for use alone"
-    left_out = dict.fromkeys((ONNX, RNNZOO_ONNX, RNNZOO_INT8), why)
+    left_out = dict.fromkeys((ONNX, RNNZOO_ONNX), "it is for use alone")
+    left_out |= dict.fromkeys((*ROUNDED, XLA), "its training is not timed")
     steps, differences = {}, {}
     for name, make in makers.items():  # all of them before any takes a step
         if name in m.missing:

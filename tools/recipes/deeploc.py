@@ -114,8 +114,11 @@ Batch = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 def read_proteins(data: Path, name: str, folder: Path) -> Proteins:
     """A recipe's data set; `folder` keeps what was searched for."""
-    if name in ("deeploc1+2", "deeploc1+2all"):
-        return read_both(data, folder / "homologs.tsv", several=name == "deeploc1+2all")
+    if name.startswith("deeploc1+"):
+        _, newer, *others = name.split("+")
+        if newer not in ("2", "2all") or others not in ([], ["multiloc"]):
+            raise SystemExit(f"no data set {name!r}: deeploc1+2, deeploc1+2all, each + multiloc")
+        return read_both(data, folder / "homologs.tsv", newer == "2all", bool(others))
     return read_deeploc(data) if name == "deeploc1" else read_multiloc(data, name)
 
 

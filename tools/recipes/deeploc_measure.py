@@ -90,8 +90,8 @@ def check_unseen(name: str, chosen: str) -> None:
     if entry is None:
         return
     trained, folds = entry.recipe["settings"]["data"], entry.recipe["folds"]
-    deeploc = dict.fromkeys(("deeploc1", "deeploc1+2", "deeploc1+2all"), SETS[:3])
-    own = {**deeploc, "multiloc": SETS[3:5], "multiloc-clean": SETS[5:]}[trained]
+    multiloc = {"multiloc": SETS[3:5], "multiloc-clean": SETS[5:]}
+    own = SETS[:3] if trained.startswith("deeploc1") else multiloc[trained]
     if chosen not in own:
         raise SystemExit(f"{name} was trained on {trained}: measure it on {', '.join(own)}")
     held_out = "4" if trained.startswith("multiloc") else "0"

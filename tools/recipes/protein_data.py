@@ -1,7 +1,7 @@
 """The protein sets as residue numbers with labels, and what changes a chain in training.
 
-To DeepLoc 1.0's proteins those of DeepLoc 2.0 can be added for training, without the homologs of
-any protein that is measured on (MMseqs2, which has to be installed).
+To DeepLoc 1.0's proteins those of DeepLoc 2.0 and of MultiLoc can be added for training, without
+the homologs of any protein that is measured on (MMseqs2, which has to be installed).
 
 Chains are cut as `rnnzoo.deeploc.preprocess` cuts them, keeping both ends, where most sorting
 signals are; in training a piece of the middle is left out now and then and residues are replaced
@@ -51,6 +51,9 @@ MULTILOC_LOCATIONS = {
     "Golgi.apparatus": "Golgi apparatus",
     "Peroxisome": "Peroxisome",
 }
+_DEEPLOC_FOR = {"Plasma membrane": "Cell membrane", "Chloroplast": "Plastid"} | dict.fromkeys(
+    ("Lysosome", "Vacuole"), "Lysosome/Vacuole"
+)
 # share of each residue in Swiss-Prot, per cent, in the order of RESIDUES
 BACKGROUND = np.array(
     [8.3, 5.5, 4.1, 5.5, 1.4, 3.9, 6.7, 7.1, 2.3, 5.9, 9.7, 5.8, 2.4, 3.9, 4.7, 6.6, 5.4, 1.1, 2.9,
@@ -97,6 +100,18 @@ class Proteins:
             self.teacher_likelihoods[rows],
         )
 
+    def and_others(self, others: Proteins) -> Proteins:
+        """These and those, not taught by anyone yet."""
+        return Proteins(
+            self.accessions + others.accessions,
+            self.chains + others.chains,
+            *(
+                np.concatenate([getattr(self, name), getattr(others, name)])
+                for name in ("location", "membrane", "fold", "measured")
+            ),
+            self.locations,
+        )
+
 
 def _rows(path: Path) -> list[dict[str, str]]:
     with gzip.open(path, "rt", encoding="utf-8") as lines:
@@ -129,23 +144,28 @@ def read_multiloc(data: Path, name: str) -> Proteins:
     return _proteins(rows, MULTILOC_LOCATIONS, "fold" if name == "multiloc" else "fold_h")
 
 
-def read_both(data: Path, cache: Path, several: bool = False) -> Proteins:
-    """DeepLoc 1.0, and the proteins of one location that DeepLoc 2.0 adds, or of `several` too.
+def read_both(data: Path, cache: Path, several: bool = False, multiloc: bool = False) -> Proteins:
+    """DeepLoc 1.0, and the proteins of one location that DeepLoc 2.0 adds, or of `several` too;
+    with `multiloc` those also that MultiLoc alone has.
 
     Left out is what DeepLoc 1.0 has, and what is a homolog of a protein of its test: 30 % identity
     over half of either chain. `cache` keeps what the search for homologs found.
     """
     own = read_deeploc(data)
     places = {name: name for name in DEEPLOC_LOCATIONS.values()}
-    added = _proteins(
-        [
-            {**row, "location": row["labels"], "membrane": "SM"[int(row["membrane"])]}
-            for row in _rows(data / "deeploc2" / "swissprot_multilabel.tsv.gz")
-            if several or row["labels"] in places
-        ],
-        places,
-        "partition",
-    )
+    newer = _rows(data / "deeploc2" / "swissprot_multilabel.tsv.gz")
+    rows = [
+        {**row, "location": row["labels"], "membrane": "SM"[int(row["membrane"])]}
+        for row in newer
+        if several or row["labels"] in places
+    ]
+    if multiloc:
+        judged = {row["accession"] for row in newer} | {row["sequence"] for row in newer}
+        for row in _rows(data / "multiloc" / "multiloc11.tsv.gz"):
+            if judged.isdisjoint((row["accession"], row["sequence"])):
+                place = MULTILOC_LOCATIONS[row["location"]]
+                rows.append({**row, "location": _DEEPLOC_FOR.get(place, place)})
+    added = _proteins(rows, places, "accession")
     accessions = set(own.accessions)
     chains = {chain.tobytes() for chain in own.chains}
     new = [
@@ -154,16 +174,7 @@ def read_both(data: Path, cache: Path, several: bool = False) -> Proteins:
     ]
     added = added.take(np.flatnonzero(new))
     added.fold = ADDED + folds_of_homologs(added, own, cache)
-    added = added.take(np.flatnonzero(["-" not in fold for fold in added.fold]))
-    return Proteins(
-        own.accessions + added.accessions,
-        own.chains + added.chains,
-        *(
-            np.concatenate([getattr(own, name), getattr(added, name)])
-            for name in ("location", "membrane", "fold", "measured")
-        ),
-        own.locations,
-    )
+    return own.and_others(added.take(np.flatnonzero(["-" not in fold for fold in added.fold])))
 
 
 def spelled(proteins: Proteins) -> list[tuple[str, str]]:
