@@ -16,7 +16,7 @@ import numpy as np
 
 _QUICK_SECONDS = 0.2
 _MOST_CALLS = 50
-_PAUSE_SECONDS = 0.005  # for the threads of the engine before to go to sleep
+_PAUSE_SECONDS = 0.05  # for the threads of the engine before to go to sleep
 
 
 def interleaved(

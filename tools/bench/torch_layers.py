@@ -58,7 +58,8 @@ def conv1d(weights: Arrays, path: str, stride: int = 1) -> nn.Conv1d:
 class LSTM(nn.Module):
     """`nn.LSTM` over right-padded rows: one layer, of one direction for one path, of both for two.
 
-    Rows of unlike length are packed, so that the backward direction starts at each row's end.
+    Rows of unlike length are packed where their last states are asked for, so that the backward
+    direction starts at each row's end.
     """
 
     def __init__(self, weights: Arrays, *paths: str) -> None:
@@ -102,6 +103,30 @@ class LSTM(nn.Module):
             packed, (h, c) = self.lstm(packed, state)
             y, _ = pad_packed_sequence(packed, batch_first=True, total_length=x.shape[1])
         return y, torch.cat(list(h), -1), torch.cat(list(c), -1)
+
+    def outputs(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """The outputs of `forward` alone, without packing: PyTorch's fused LSTM takes no packed
+        rows on a CPU, and its own loop over them is many times slower. Each direction runs by
+        itself, over rows that are turned round within their lengths for the backward one."""
+        batch, steps = x.shape[:2]
+        start = x.new_zeros(1, batch, self.hidden_dim)
+        places = torch.arange(steps)[None]
+        turned = torch.where(places < lengths[:, None], lengths[:, None] - 1 - places, places)
+        found = []
+        for weights, backward in (
+            (self.lstm.all_weights[0], False),
+            (self.lstm.all_weights[-1], True),
+        ):
+            given = _taken(x, turned) if backward else x
+            y, *_ = torch._VF.lstm(
+                given, (start, start), weights, True, 1, 0.0, self.training, False, True
+            )
+            found.append(_taken(y, turned) if backward else y)
+        return torch.cat(found, -1) * (places < lengths[:, None])[..., None]
+
+
+def _taken(x: Tensor, places: Tensor) -> Tensor:
+    return x.gather(1, places[..., None].expand(-1, -1, x.shape[-1]))
 
 
 def lstm_paths(path: str, name: str, bidirectional: bool) -> Sequence[str]:

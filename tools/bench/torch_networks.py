@@ -68,7 +68,7 @@ class _Member(nn.Module):
         x = functional.embedding(residues, self.table).transpose(1, 2)
         x = torch.relu(torch.cat([convolution(x) for convolution in self.convolutions], 1)) * real
         x = torch.relu(self.second(x)) * real
-        annotations, *_ = self.lstm(x.transpose(1, 2), mask.sum(1))
+        annotations = self.lstm.outputs(x.transpose(1, 2), mask.sum(1))
         keys = self.attention.key(annotations)
         if self.cell is None:
             context, alignment = self.attention.attend(None, keys, annotations, mask)
@@ -147,7 +147,7 @@ class Recognizer(nn.Module):
         for number, layer in enumerate(self.recurrent):
             x = self.norms[number - 1](x, real) if number else x
             if self.config.bidirectional:
-                x, *_ = layer(x, frames)
+                x = layer.outputs(x, frames)
                 x = x[..., : layer.hidden_dim] + x[..., layer.hidden_dim :]
             else:  # what comes behind a row's end changes nothing before it
                 x = layer(x)[0] * real[..., None]
@@ -180,7 +180,7 @@ class Reader(nn.Module):
         frames = (counts + self.config.conv_stride - 1) // self.config.conv_stride
         x = x * is_real(frames, x.shape[1])[..., None]
         for layer in self.recurrent:
-            x, *_ = layer(x, frames)
+            x = layer.outputs(x, frames)
         return {"log_probs": torch.log_softmax(self.symbols(x), -1), "frames": frames}
 
 
