@@ -381,6 +381,19 @@ def localizer_answers(answer=None):
     return predict
 
 
+def test_a_line_that_ends_elsewhere_is_a_near_tie():
+    writer = SimpleNamespace(task=SimpleNamespace(family="handwriting"), tolerance=1e-3)
+    m = Measurement(writer, [], {}, rounds=1, quick=True)
+    lines = [np.full((9, 3), 0.5)] * 100
+    for others, alike in ((2, True), (3, False)):
+        differences, left_out = {}, {}
+        found = [line[:8] for line in lines[:others]] + lines[others:]
+        assert m._alike("PyTorch", found, lines, differences, left_out) == alike
+        assert differences == ({"PyTorch": 0.0} if alike else {})
+        assert left_out == ({} if alike else {"PyTorch": "3 of 100 lines are of other lengths"})
+        assert m._alike("rnnzoo onnx int8", found, lines, {}, {})
+
+
 def test_xla_and_bfloat16_are_engines(localizer, tmp_path):
     tensors = localizer.grown(40, 2)
     wanted = engine_of("rnnzoo", localizer, 2, tmp_path).network(tensors)

@@ -2,8 +2,8 @@
 
     python tools/benchmark.py [NAME ...] [--rows ROW ...] [--threads 2] [--rounds 5] [--quick]
                               [--engines ENGINE ...] [--data DIR] [-o FOLDER]
-    python tools/benchmark.py --merge FOLDER/benchmark.json ... [--brief CASE ... | --floors]
-                              -o FOLDER
+    python tools/benchmark.py --merge FOLDER/benchmark.json ... -o FOLDER
+                              [--brief CASE ... [--engines ENGINE ...] | --floors]
 
 writes benchmark.json, benchmark.md and benchmark.png. Engines are plain Keras on its own layers
 (`keras.Model.predict`), PyTorch (`torch.nn`, weights carried over), ONNX Runtime (the exported
@@ -190,7 +190,9 @@ def main(arguments: list[str] | None = None) -> None:
     if options.floors:
         print(record.beside_floors(report))
     else:
-        print(record.brief(report, options.brief) if options.brief else record.table(report))
+        engines = [record.ENGINES[engine] for engine in options.engines]
+        brief = options.brief and record.brief(report, options.brief, engines)
+        print(brief or record.table(report))
 
 
 if __name__ == "__main__":

@@ -149,7 +149,7 @@ def table(report: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def brief(report: Mapping[str, Any], cases: Iterable[str]) -> str:
+def brief(report: Mapping[str, Any], cases: Iterable[str], engines: Collection[str] = ORDER) -> str:
     """Medians of some cases as a short table, a line for each entry and case.
 
     Examples
@@ -162,7 +162,7 @@ def brief(report: Mapping[str, Any], cases: Iterable[str]) -> str:
     """
     wanted = list(cases)
     rows = [Row(**row) for row in report["rows"] if row["case"] in wanted]
-    engines = [name for name in ORDER if any(name in row.figures for row in rows)]
+    engines = [n for n in ORDER if n in engines and any(n in row.figures for row in rows)]
     lines = [f"| entry | what | {' | '.join(engines)} |", "|---|---|" + "--:|" * len(engines)]
     for row in sorted(rows, key=lambda row: (row.entry, wanted.index(row.case))):
         cells = [
@@ -207,7 +207,7 @@ def _lines(row: Row) -> Iterable[str]:
     for place, name in enumerate(order_of(row)):
         figure = row.figures[name]
         spread = ""
-        if figure.get("count", _SPREAD_OF) >= _SPREAD_OF:
+        if "p5" in figure and figure.get("count", _SPREAD_OF) >= _SPREAD_OF:
             spread = f"{shown(figure['p5'], row.unit)} to {shown(figure['p95'], row.unit)}"
         rate = ""
         if row.unit == "s":

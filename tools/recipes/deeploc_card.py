@@ -37,20 +37,24 @@ _MULTILOC = {
     "size": "5,959 proteins",
     **_UNIPROT,
 }
+_DEEPLOC = {
+    "name": "DeepLoc 1.0 and 2.0 (Swiss-Prot), membrane labels partly reconstructed",
+    "citation": "UniProt Consortium; Almagro Armenteros, Sønderby, Sønderby, Nielsen and "
+    "Winther, DeepLoc: prediction of protein subcellular localization using deep learning, "
+    "Bioinformatics 33(21), 2017, doi 10.1093/bioinformatics/btx431; Thumuluri, Almagro "
+    "Armenteros, Johansen, Nielsen and Winther, DeepLoc 2.0, Nucleic Acids Research 50(W1), "
+    "2022, doi 10.1093/nar/gkac278.",
+    "size": "DeepLoc 1.0: 13,858 proteins, of them 2,773 for the test; of DeepLoc 2.0 those "
+    "that are new and no homologs of that test, of several locations too",
+    **_UNIPROT,
+}
 _DATA = {
-    "deeploc-attn": {
-        "name": "DeepLoc 1.0 and 2.0 (Swiss-Prot), membrane labels partly reconstructed",
-        "citation": "UniProt Consortium; Almagro Armenteros, Sønderby, Sønderby, Nielsen and "
-        "Winther, DeepLoc: prediction of protein subcellular localization using deep learning, "
-        "Bioinformatics 33(21), 2017, doi 10.1093/bioinformatics/btx431; Thumuluri, Almagro "
-        "Armenteros, Johansen, Nielsen and Winther, DeepLoc 2.0, Nucleic Acids Research 50(W1), "
-        "2022, doi 10.1093/nar/gkac278.",
-        "size": "DeepLoc 1.0: 13,858 proteins, of them 2,773 for the test; of DeepLoc 2.0 those "
-        "that are new and no homologs of that test, of several locations too",
-        **_UNIPROT,
-    },
-    "deeploc-multiloc": _MULTILOC,
-    "deeploc-multiloc-clean": _MULTILOC,
+    "deeploc-attn": (
+        _DEEPLOC,
+        {**_MULTILOC, "size": "of 5,959 proteins those that DeepLoc 1.0 and 2.0 have not"},
+    ),
+    "deeploc-multiloc": (_MULTILOC,),
+    "deeploc-multiloc-clean": (_MULTILOC,),
 }
 _SONDERBY = (
     "Sønderby, Sønderby, Nielsen and Winther, Convolutional LSTM Networks for Subcellular "
@@ -169,7 +173,7 @@ def description(name: str) -> dict[str, Any]:
         "task": "localization",
         "summary": _SUMMARIES[name],
         "licence": "CC BY 4.0",
-        "data": (DataRecord(**_DATA[name]),),
+        "data": tuple(DataRecord(**data) for data in _DATA[name]),
         "limits": (*_LIMITS, *_LIMITS_OF.get(name, ())),
         "papers": _PAPERS[name],
         "notes": _NOTES.get(name, ()),

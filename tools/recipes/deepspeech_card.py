@@ -172,7 +172,7 @@ _NOTES: dict[str, tuple[str, ...]] = {
         "A word is told 0.7 s after its end (median), counted from where a forced alignment ends "
         "it, over the words that are right in the end: what is waited for (the rest of a piece of "
         "0.1 s, the frames ahead, and what the network waits for by itself) and the computing, "
-        "which takes 12 ms for a piece.",
+        "which takes 5 ms for a piece.",
         "A microphone may idle: what is quiet for more than half a second does not move the mean "
         "that frames are normalised by. Behind 6 s of it ('idle before' in the figures) some five "
         "points more are wrong; it was trained without such quiet.",
