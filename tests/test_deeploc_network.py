@@ -133,3 +133,18 @@ def test_training_follows_the_seed():
 def test_impossible_configs_are_refused(change):
     with pytest.raises(ValueError, match=next(iter(change))):
         dataclasses.replace(SMALL, **change)
+
+
+def test_a_keras_file_of_many_members_opens(tmp_path):
+    """Keras tells what it reads by addresses, which freed layers leave to others."""
+    config = dataclasses.replace(
+        SMALL, num_members=12, num_filters=1, conv_dim=2, hidden_dim=2, attention_steps=0
+    )
+    network = build_network(config)
+    network.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    residues = np.arange(1, 13)[None]
+    np.testing.assert_array_equal(again(residues)["location"], network(residues)["location"])
+    layers = [layer.lstm for layer in again.layers if hasattr(layer, "lstm")]
+    directions = {id(way) for both in layers for way in (both.forward_layer, both.backward_layer)}
+    assert len(directions) == 24

@@ -18,7 +18,7 @@ from keras import ops
 
 from rnnzoo.config import check_range, check_types
 from rnnzoo.deeploc.residues import PAD_ID, TABLES
-from rnnzoo.layers import LSTM, AdditiveAttention
+from rnnzoo.layers import LSTM, AdditiveAttention, bidirectional
 from rnnzoo.layers.int8 import expand_once
 
 
@@ -225,7 +225,7 @@ class Localizer(keras.layers.Layer):
         self.second_convolution = layers.Conv1D(
             c.conv_dim, 3, padding="same", activation="relu", dtype=policy, name="second_conv"
         )
-        self.lstm = layers.Bidirectional(
+        self.lstm = bidirectional(
             LSTM(c.hidden_dim, return_sequences=True, dtype=policy, name="lstm"),
             dtype=policy,
             name="bilstm",

@@ -25,7 +25,7 @@ from keras import ops
 from rnnzoo.deepspeech.config import DeepSpeechConfig
 from rnnzoo.deepspeech.spectrogram import FrameNormalization, LogMel, SpecAugment
 from rnnzoo.distribution import sum_over_replicas
-from rnnzoo.layers import LSTM
+from rnnzoo.layers import LSTM, bidirectional
 from rnnzoo.layers.int8 import expand_once
 
 CLIP = 20.0  # Hannun et al. 2014, section 2
@@ -245,7 +245,7 @@ class Recognizer(keras.layers.Layer):
         )
         if not c.bidirectional:
             return layer
-        return keras.layers.Bidirectional(layer, merge_mode="sum", dtype=policy, name=name)
+        return bidirectional(layer, merge_mode="sum", dtype=policy, name=name)
 
     def build(self, samples_shape: Any, lengths_shape: Any = None) -> None:
         c, bands, channels = self.config, self.config.num_mels, 1

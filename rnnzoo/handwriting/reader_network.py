@@ -15,7 +15,7 @@ import keras
 from keras import ops
 
 from rnnzoo.config import check_range, check_types
-from rnnzoo.layers import LSTM
+from rnnzoo.layers import LSTM, bidirectional
 
 _FEATURES = 4  # dx, dy, pen lifted, height
 
@@ -88,7 +88,7 @@ class Reader(keras.layers.Layer):
             name="conv",
         )
         self.recurrent = [
-            layers.Bidirectional(
+            bidirectional(
                 LSTM(
                     c.hidden_dim,
                     return_sequences=True,

@@ -16,7 +16,7 @@ import keras
 from keras import ops
 
 from rnnzoo.config import check_range, check_types
-from rnnzoo.layers import LSTM, AdditiveAttention
+from rnnzoo.layers import LSTM, AdditiveAttention, bidirectional
 
 State = list[Any]
 
@@ -124,16 +124,16 @@ class Encoder(keras.layers.Layer):
         c, policy = self.config, self.dtype_policy
         self.layers_ = []
         for n in range(c.num_encoder_layers):
-            bidirectional = n < c.num_bidirectional_layers
+            both_ways = n < c.num_bidirectional_layers
             layer = LSTM(
-                c.encoder_dim // 2 if bidirectional else c.encoder_dim,
+                c.encoder_dim // 2 if both_ways else c.encoder_dim,
                 return_sequences=True,
                 return_state=True,
                 dtype=policy,
                 name=f"lstm_{n}",
             )
-            if bidirectional:
-                layer = keras.layers.Bidirectional(layer, dtype=policy, name=f"bilstm_{n}")
+            if both_ways:
+                layer = bidirectional(layer, dtype=policy, name=f"bilstm_{n}")
             self.layers_.append(layer)
         # one mask for all steps of a sequence (Gal and Ghahramani 2016, arXiv 1512.05287)
         self.dropout = keras.layers.Dropout(c.dropout, noise_shape=(None, 1, None), dtype=policy)
