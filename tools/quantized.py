@@ -1,11 +1,11 @@
-"""Float32 beside int8 in one run: `python tools/quantized.py --data DIR [NAME ...] [--limit N]`.
+"""Float32 beside int8 and bfloat16: `python tools/quantized.py --data DIR [NAME ...] [--limit N]`.
 
 For each entry the bytes of its weights in memory, how long its golden input takes when all is
 warm, and its main figure on validation (on the test, where members have seen validation), by the
 set and the options that the manifest's record names. Int8 is measured by TensorFlow, which
-computes in float32, and by onnxruntime, which computes in int8. All are loaded side by side and
-take turns, so that what else the machine does falls on all. DIR holds the data sets' folders:
-en-fr, handwriting, protein, speech.
+computes in float32, and by onnxruntime, which computes in int8; bfloat16 by TensorFlow. All are
+loaded side by side and take turns, so that what else the machine does falls on all. DIR holds the
+data sets' folders: en-fr, handwriting, protein, speech.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ FOLDERS = {
     "handwriting_reader": "handwriting",
     "seq2seq": "en-fr",
 }
-WAYS = {
+WAYS: dict[str, dict[str, str]] = {
     "float32": {},
     "int8": {"quantize": "int8"},
     "int8, onnx": {"quantize": "int8", "engine": "onnx"},
+    "bfloat16": {"dtype": "mixed_bfloat16"},
 }
 COLUMNS = ("name", "MB", "MB int8", *(f"ms {way}" for way in WAYS), "on", *WAYS)
 
@@ -85,7 +86,7 @@ def compare(entry: Any, options: argparse.Namespace) -> list[str]:
     """An entry's row of the table."""
     import rnnzoo
 
-    models = [rnnzoo.load(entry.name, dtype=options.dtype, **way) for way in WAYS.values()]
+    models = [rnnzoo.load(entry.name, **{"dtype": options.dtype} | way) for way in WAYS.values()]
     sizes = [megabytes(model.network) for model in models[:2]]
     times = milliseconds(models, entry.golden[0], options.rounds)
     wanted, _ = main_record(entry)
