@@ -9,6 +9,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from recipes import deeploc, deeploc_card, deeploc_measure, protein_data
 
 import rnnzoo
@@ -165,6 +166,15 @@ def test_the_loss_is_its_formula(data, tmp_path):
     )
     loss = plain._membrane_loss(bound, membrane, none)
     assert float(loss) == pytest.approx(-(np.log(bound[0]) + np.log(1 - bound[1])) / 2, rel=1e-4)
+
+
+def test_a_membrane_that_is_certain_gives_a_finite_loss_in_the_compiled_step(tmp_path):
+    """Grappler takes the constants of `(1 - p) + 1e-8` together, and 1 + 1e-8 is 1 in float32."""
+    run = deeploc.Run(RECIPE, tmp_path)
+    none = np.zeros((2, 0), np.float32)
+    compiled = tf.function(lambda p: run._membrane_loss(p, np.array([1, 0], np.int32), none))
+    assert float(compiled(tf.constant([1.0, 0.0]))) == pytest.approx(0, abs=1e-6)
+    assert float(compiled(tf.constant([0.0, 1.0]))) == pytest.approx(-np.log(1e-8), rel=1e-4)
 
 
 def test_proteins_of_several_locations_need_a_teacher(data, tmp_path, monkeypatch):

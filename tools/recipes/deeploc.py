@@ -317,9 +317,9 @@ class Run(BaseRun):
             share = self._teacher_share(membrane)
             target = (1 - share) * target + share * teachers[:, -1]
             known = tf.ones_like(known)
-        known, other = tf.cast(known, tf.float32), 1 - likelihood
-        log_probs = target * tf.math.log(likelihood + 1e-8)
-        log_probs += (1 - target) * tf.math.log(other + 1e-8)
+        known, least = tf.cast(known, tf.float32), 1e-8
+        log_probs = target * tf.math.log(tf.maximum(likelihood, least))
+        log_probs += (1 - target) * tf.math.log(tf.maximum(1 - likelihood, least))
         return -tf.reduce_sum(known * log_probs) / tf.maximum(tf.reduce_sum(known), 1.0)
 
     def _teacher_share(self, labels: Any) -> Any:
