@@ -2,10 +2,11 @@
 
 For each entry the bytes of its weights in memory, how long its golden input takes when all is
 warm, and its main figure on validation (on the test, where members have seen validation), by the
-set and the options that the manifest's record names. Int8 is measured by TensorFlow, which
-computes in float32, and by onnxruntime, which computes in int8; bfloat16 by TensorFlow. All are
-loaded side by side and take turns, so that what else the machine does falls on all. DIR holds the
-data sets' folders: en-fr, handwriting, protein, speech.
+set and the options that the manifest's record names. Float32 and bfloat16 are TensorFlow's; with
+onnx the engine is onnxruntime, in float32 and in int8 (TensorFlow's int8 computes in float32 with
+the same weights). All are loaded side by side and take turns, so that what else the machine does
+falls on all. What scores given ink asks TensorFlow's network: there onnxruntime has no figure. DIR
+holds the data sets' folders: en-fr, handwriting, protein, speech.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ FOLDERS = {
 }
 WAYS: dict[str, dict[str, str]] = {
     "float32": {},
-    "int8": {"quantize": "int8"},
-    "int8, onnx": {"quantize": "int8", "engine": "onnx"},
     "bfloat16": {"dtype": "mixed_bfloat16"},
+    "onnx": {"engine": "onnx"},
+    "int8, onnx": {"quantize": "int8", "engine": "onnx"},
 }
 COLUMNS = ("name", "MB", "MB int8", *(f"ms {way}" for way in WAYS), "on", *WAYS)
 
@@ -87,11 +88,14 @@ def compare(entry: Any, options: argparse.Namespace) -> list[str]:
     import rnnzoo
 
     models = [rnnzoo.load(entry.name, **{"dtype": options.dtype} | way) for way in WAYS.values()]
-    sizes = [megabytes(model.network) for model in models[:2]]
+    sizes = [megabytes(model.network) for model in (models[0], models[-1])]
     times = milliseconds(models, entry.golden[0], options.rounds)
     wanted, _ = main_record(entry)
     figures = [
-        figure(model, entry, options.data, options.batch_size, options.limit) for model in models
+        ""
+        if model.engine == "onnx" and wanted.metric.startswith("nats")
+        else figure(model, entry, options.data, options.batch_size, options.limit)
+        for model in models
     ]
     where = f"{wanted.metric}, {wanted.data}, {wanted.split}"
     return [

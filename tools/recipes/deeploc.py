@@ -317,7 +317,8 @@ class Run(BaseRun):
             share = self._teacher_share(membrane)
             target = (1 - share) * target + share * teachers[:, -1]
             known = tf.ones_like(known)
-        known, least = tf.cast(known, tf.float32), 1e-8
+        known = tf.cast(known, tf.float32)
+        least = 1e-8  # not added: 1 - p + 1e-8 is compiled to (1 + 1e-8) - p, 0 where p is 1
         log_probs = target * tf.math.log(tf.maximum(likelihood, least))
         log_probs += (1 - target) * tf.math.log(tf.maximum(1 - likelihood, least))
         return -tf.reduce_sum(known * log_probs) / tf.maximum(tf.reduce_sum(known), 1.0)
