@@ -58,10 +58,11 @@ def test_batches_hold_each_protein_once_a_pass_within_their_budget(data):
     assert (len(train), len(valid)) == (40, 10)
     plain = dataclasses.replace(RECIPE, shorten_share=0.0, substitution_rate=0.0, short_steps=0)
     seen = []
-    for residues, location, membrane, _ in deeploc.batches(train, plain, 0):
+    for residues, candidates, membrane, _ in deeploc.batches(train, plain, 0):
         assert len(residues) <= RECIPE.max_rows
         assert residues.size <= RECIPE.residues_per_batch or len(residues) == 1
-        for row, place, bound in zip(residues, location, membrane, strict=True):
+        for row, places, bound in zip(residues, candidates, membrane, strict=True):
+            (place,) = np.flatnonzero(places)
             seen.append((tuple(row[row > 0]), place, bound))
         if len(seen) >= len(train):
             break
@@ -129,8 +130,8 @@ def test_a_student_gets_the_mean_of_its_teachers(data, tmp_path, monkeypatch):
 
 
 def test_the_loss_is_its_formula(data, tmp_path):
-    """Labels through adjusted logits, teachers through plain ones; rows without a label have their
-    teachers alone."""
+    """Labels through adjusted logits, teachers through plain ones; rows without one label have
+    their teachers alone, or without teachers any of their labels."""
     teachers = ("somebody",)
     recipe = dataclasses.replace(RECIPE, teachers=teachers, teacher_share=0.3)
     offsets = np.linspace(-1, 1, 10).astype(np.float32)
@@ -142,7 +143,9 @@ def test_the_loss_is_its_formula(data, tmp_path):
     location, membrane = np.array([3, -1, 0, 9]), np.array([1, 0, -1, -1])
     said = np.concatenate([t, told[:, None]], 1)
 
-    xent, losses = run._location_losses(p, location, said)
+    candidates = location[:, None] == np.arange(10)
+    candidates[1, [2, 5]] = True
+    xent, losses = run._location_losses(p, candidates, said)
     adjusted = p * np.exp(offsets)
     log_probs = np.log(adjusted / adjusted.sum(1, keepdims=True))
     distillation = -(t * np.log(p)).sum(1)
@@ -160,10 +163,10 @@ def test_the_loss_is_its_formula(data, tmp_path):
     (tmp_path / "plain").mkdir()
     plain = deeploc.Run(RECIPE, tmp_path / "plain")
     none = np.zeros((4, 0), np.float32)
-    _, losses = plain._location_losses(p, np.abs(location), none)
-    assert float(losses[0]) == pytest.approx(
-        -0.95 * np.log(p[0, 3]) - 0.05 * np.log(p[0]).mean(), rel=1e-4
-    )
+    _, losses = plain._location_losses(p, candidates, none)
+    for loss, said, likelihood in zip(losses, p, [p[0, 3], p[1, 2] + p[1, 5]], strict=False):
+        expected = -0.95 * np.log(likelihood) - 0.05 * np.log(said).mean()
+        assert float(loss) == pytest.approx(expected, rel=1e-4)
     loss = plain._membrane_loss(bound, membrane, none)
     assert float(loss) == pytest.approx(-(np.log(bound[0]) + np.log(1 - bound[1])) / 2, rel=1e-4)
 
@@ -175,16 +178,6 @@ def test_a_membrane_that_is_certain_gives_a_finite_loss_in_the_compiled_step(tmp
     compiled = tf.function(lambda p: run._membrane_loss(p, np.array([1, 0], np.int32), none))
     assert float(compiled(tf.constant([1.0, 0.0]))) == pytest.approx(0, abs=1e-6)
     assert float(compiled(tf.constant([0.0, 1.0]))) == pytest.approx(-np.log(1e-8), rel=1e-4)
-
-
-def test_proteins_of_several_locations_need_a_teacher(data, tmp_path, monkeypatch):
-    import train
-
-    proteins = protein_data.read_deeploc(data)
-    proteins.location[:] = -1
-    monkeypatch.setattr(deeploc, "read_proteins", lambda *_: proteins)
-    with pytest.raises(SystemExit, match="teachers"):
-        train.main(["deeploc-attn", "--data", str(data), "--run", str(tmp_path / "run")])
 
 
 def test_batches_go_on_where_they_stopped(data):
@@ -263,6 +256,8 @@ def test_what_deeploc2_adds_has_no_homolog_in_what_is_measured(data, tmp_path, m
     assert more.accessions[len(own) :] == ["Q2", "Q5", "Q3", "Q4"]  # the hits are of Q1, Q5, Q3
     assert more.fold[-4:].tolist() == ["+", "+02", "+", "+"]
     assert more.location[-4] == -1 and min(more.location[-3:]) >= 0
+    named = [[more.locations[n] for n in np.flatnonzero(row)] for row in more.candidates[-4:-2]]
+    assert named == [["Cytoplasm", "Nucleus"], ["Cell membrane"]]
 
     (tmp_path / "multiloc").mkdir()
     with gzip.open(tmp_path / "multiloc" / "multiloc11.tsv.gz", "wt") as file:

@@ -9,7 +9,9 @@ the data set's own proteins (Menon et al. 2021, arXiv 2007.07314, equation 10; l
 spread over what is drawn), so that what the network gives are the likelihoods of these. With
 `teachers`, folders of members' runs, a part of each target is the mean of their likelihoods
 (knowledge distillation, Hinton et al. 2015, arXiv 1503.02531, at temperature 1); for proteins of
-several locations it is the whole.
+several locations it is the whole. Without teachers these are told that they are in one of their
+locations, whichever the network finds likely: minus the logarithm of the sum of these likelihoods
+(Jin and Ghahramani 2002, "Learning with multiple labels").
 """
 
 from __future__ import annotations
@@ -172,7 +174,7 @@ def batches(proteins: Proteins, recipe: Recipe, start_step: int) -> Iterator[Bat
             rows = order[first:last]
             if step >= start_step:
                 padded, labelled = preprocessor.pad([chains[n] for n in rows]), drawn[rows]
-                labels = proteins.location[labelled], proteins.membrane[labelled]
+                labels = proteins.candidates[labelled], proteins.membrane[labelled]
                 yield padded, *labels, proteins.teacher_likelihoods[labelled]
             step += 1
 
@@ -266,43 +268,46 @@ class Run(BaseRun):
         super().__init__(recipe, folder, build_network(config, recipe.dtype))
         self.offsets = np.zeros(config.num_locations, np.float32) if offsets is None else offsets
         residues, labels = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)
-        teachers = tf.TensorSpec([None, None], tf.float32)
-        signature = [residues, labels, labels, teachers, tf.TensorSpec([], tf.float32)]
+        candidates = tf.TensorSpec([None, None], tf.bool)
+        teachers, rate = tf.TensorSpec([None, None], tf.float32), tf.TensorSpec([], tf.float32)
+        signature = [residues, candidates, labels, teachers, rate]
         self._train = tf.function(self._train_step, input_signature=signature, autograph=False)
         self._predict = tf.function(
             lambda x: self.network(x, training=False), input_signature=[residues], autograph=False
         )
 
     def _train_step(
-        self, residues: Any, location: Any, membrane: Any, teachers: Any, rate: Any
+        self, residues: Any, candidates: Any, membrane: Any, teachers: Any, rate: Any
     ) -> Any:
         import tensorflow as tf
 
         with tf.GradientTape() as tape:
             out = self.network(residues, training=True)
-            xent, losses = self._location_losses(out["location"], location, teachers)
+            xent, losses = self._location_losses(out["location"], candidates, teachers)
             loss = tf.reduce_mean(losses)
             if "membrane" in out:
                 loss += self.recipe.membrane_weight * self._membrane_loss(
                     out["membrane"], membrane, teachers
                 )
         self.descend(tape, loss, rate)
-        found = tf.argmax(out["location"], -1, output_type=tf.int32)
-        right = tf.math.count_nonzero(found == location)
-        rows, real = tf.math.count_nonzero(location >= 0), tf.math.count_nonzero(residues)
-        return tf.reduce_sum(tf.where(location >= 0, xent, 0.0)), right, rows, real, loss
+        found = tf.argmax(out["location"], -1)
+        of_one = _of_one_location(candidates)
+        right = of_one & tf.gather(candidates, found, batch_dims=1)
+        counts = [tf.math.count_nonzero(which) for which in (right, of_one, residues)]
+        return tf.reduce_sum(tf.where(of_one, xent, 0.0)), *counts, loss
 
-    def _location_losses(self, likelihoods: Any, location: Any, teachers: Any) -> Any:
-        """Cross-entropy with the labels, and the loss with smoothing and teachers, each [batch]."""
+    def _location_losses(self, likelihoods: Any, candidates: Any, teachers: Any) -> Any:
+        """Cross-entropy with the labels, of several candidates with any of them; and the loss with
+        smoothing and teachers, each [batch]."""
         import tensorflow as tf
 
         smoothing = self.recipe.label_smoothing
         log_likelihoods = tf.math.log(likelihoods + 1e-8)
         log_probs = tf.nn.log_softmax(log_likelihoods + self.offsets)
-        xent = -tf.gather(log_probs, tf.maximum(location, 0), batch_dims=1)
+        xent = -tf.reduce_logsumexp(tf.where(candidates, log_probs, log_probs.dtype.min), -1)
         losses = (1 - smoothing) * xent - smoothing * tf.reduce_mean(log_probs, -1)
         if self.recipe.teachers:
-            share = self._teacher_share(location)
+            share = self._teacher_share(_of_one_location(candidates))
             teachers = teachers[:, : likelihoods.shape[-1]]
             distillation = -tf.reduce_sum(teachers * log_likelihoods, -1)
             losses = (1 - share) * losses + share * distillation
@@ -314,7 +319,7 @@ class Run(BaseRun):
 
         known, target = membrane >= 0, tf.cast(membrane, tf.float32)
         if self.recipe.teachers:
-            share = self._teacher_share(membrane)
+            share = self._teacher_share(known)
             target = (1 - share) * target + share * teachers[:, -1]
             known = tf.ones_like(known)
         known = tf.cast(known, tf.float32)
@@ -323,17 +328,16 @@ class Run(BaseRun):
         log_probs += (1 - target) * tf.math.log(tf.maximum(1 - likelihood, least))
         return -tf.reduce_sum(known * log_probs) / tf.maximum(tf.reduce_sum(known), 1.0)
 
-    def _teacher_share(self, labels: Any) -> Any:
+    def _teacher_share(self, labelled: Any) -> Any:
         """How much of each row's target the teachers give."""
         import tensorflow as tf
 
-        return tf.where(labels >= 0, self.recipe.teacher_share, 1.0)
+        return tf.where(labelled, self.recipe.teacher_share, 1.0)
 
     def update(self, *batch: Any) -> list[Any]:
-        residues, location, membrane, teachers = batch
+        residues, candidates, membrane, teachers = batch
         rate = np.float32(learning_rate(self.recipe, self.step))
-        labels = location.astype(np.int32), membrane.astype(np.int32)
-        return self._train(residues, *labels, teachers, rate)
+        return self._train(residues, candidates, membrane.astype(np.int32), teachers, rate)
 
     def predict(self, proteins: Proteins) -> dict[str, np.ndarray]:
         """Likelihoods of the averaged weights, in the proteins' order."""
@@ -364,6 +368,12 @@ class Run(BaseRun):
         return figures
 
 
+def _of_one_location(candidates: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.math.count_nonzero(candidates, -1) == 1
+
+
 def train(
     name: str, data: Path, folder: Path, overrides: dict[str, Any], checkpoint: str | None = None
 ) -> None:
@@ -374,8 +384,6 @@ def train(
     if recipe.teachers:
         cache = folder / "teachers.npz"
         proteins.teacher_likelihoods = teacher_likelihoods(recipe, proteins, cache)
-    elif (proteins.location < 0).any():
-        raise SystemExit(f"{recipe.data} holds proteins that only teachers can label: name some")
     run = Run(recipe, folder, logit_offsets(proteins, recipe))
     run.begin(f"{name}, fold {recipe.fold}: {len(proteins):,} proteins", checkpoint)
 

@@ -64,7 +64,8 @@ BACKGROUND = np.array(
 @dataclasses.dataclass
 class Proteins:
     """Chains as residue numbers, whole; location (-1 for several) and membrane (1, 0, or -1 where
-    unknown); what teachers say of each (`recipes.deeploc.teach`), nothing without any.
+    unknown); what teachers say of each (`recipes.deeploc.teacher_likelihoods`), nothing without
+    any; and the locations it was found in, [protein, locations], of several all that it may be.
 
     `measured` is False where the membrane's label was reconstructed: to train on, never to score.
     The `fold` of an added protein is `ADDED` and the folds that hold a homolog of it.
@@ -80,10 +81,14 @@ class Proteins:
     teacher_likelihoods: np.ndarray = dataclasses.field(
         default_factory=lambda: np.zeros((0, 0), np.float32)
     )
+    candidates: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 0), bool))
 
     def __post_init__(self) -> None:
         if not self.teacher_likelihoods.size:
             self.teacher_likelihoods = np.zeros((len(self), 0), np.float32)
+        if not self.candidates.size:
+            location = np.asarray(self.location)[:, None]
+            self.candidates = (location == np.arange(len(self.locations))) | (location < 0)
 
     def __len__(self) -> int:
         return len(self.chains)
@@ -98,6 +103,7 @@ class Proteins:
             self.measured[rows],
             self.locations,
             self.teacher_likelihoods[rows],
+            self.candidates[rows],
         )
 
     def and_others(self, others: Proteins) -> Proteins:
@@ -110,6 +116,7 @@ class Proteins:
                 for name in ("location", "membrane", "fold", "measured")
             ),
             self.locations,
+            candidates=np.concatenate([self.candidates, others.candidates]),
         )
 
 
@@ -121,14 +128,19 @@ def _rows(path: Path) -> list[dict[str, str]]:
 def _proteins(rows: list[dict[str, str]], names: dict[str, str], fold: str) -> Proteins:
     preprocessor = ProteinPreprocessor(PreprocessorConfig(tuple(names.values())))
     places = list(names)
+    found = [[places.index(place) for place in row["location"].split("|")] for row in rows]
+    candidates = np.zeros((len(rows), len(places)), bool)
+    for candidate, of_row in zip(candidates, found, strict=True):
+        candidate[of_row] = True
     return Proteins(
         [row["accession"] for row in rows],
         [preprocessor.numbers(row["sequence"]) for row in rows],
-        np.array([-1 if "|" in (at := row["location"]) else places.index(at) for row in rows], int),
+        np.array([-1 if len(of_row) > 1 else of_row[0] for of_row in found], int),
         np.array([{"M": 1, "S": 0}.get(row.get("membrane", ""), -1) for row in rows], int),
         np.array([row[fold] for row in rows], dtype=object),
         np.array([row.get("membrane_src") != "inferred" for row in rows], bool),
         tuple(names.values()),
+        candidates=candidates,
     )
 
 
