@@ -4,6 +4,7 @@ entry."""
 import doctest
 import json
 import math
+import re
 import subprocess
 import sys
 import time
@@ -13,14 +14,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from bench import inputs, record, timing
+from bench import children, inputs, record, timing
+from bench import train as bench_train
 from bench.families import difference, family_of
 from bench.floor import floor, products
 from bench.peaks import CACHE, MEMORY, OPERATIONS, measured_peaks, rate
 from bench.peers import Engine, engine_of, graph_of, keras_engine
 from bench.picture import draw
 from bench.record import behind, merged, table
-from bench.rows import Measurement, growth, latency, mixed
+from bench.rows import Measurement, decode, growth, latency, mixed
+from bench.train import train
 
 import rnnzoo
 from rnnzoo.config import read_config
@@ -30,7 +33,8 @@ from rnnzoo.handwriting import HandwritingConfig
 from rnnzoo.manifest import package_manifest
 from rnnzoo.registry import family_class
 
-TOOL = Path(__file__).resolve().parent.parent / "tools" / "benchmark.py"
+ROOT = Path(__file__).resolve().parent.parent
+TOOL = ROOT / "tools" / "benchmark.py"
 CHECKPOINTS = Path(rnnzoo.__file__).parent / "checkpoints"
 PEAKS = {OPERATIONS: 200.0, CACHE: 100.0, MEMORY: 20.0}
 
@@ -326,10 +330,64 @@ def test_rows_leave_nobody_out_in_silence(localizer, tmp_path):
     assert asked.floor == {} and 0 < network.floor["seconds"] < network.figures["rnnzoo"]["median"]
     by_length, by_batch = growth(m)
     assert len(by_length.points["rnnzoo"]) == len(by_batch.points["rnnzoo"]) == 3
-    assert 0 < by_length.figures["rnnzoo"]["median"] < 2
+    assert np.isfinite(by_length.figures["rnnzoo"]["median"])
     rows = [vars(row) for row in (asked, network, by_length, by_batch)]
     draw({"about": {}, "rows": rows}, tmp_path / "picture.png")
     assert (tmp_path / "picture.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_step_of_training_is_timed_on_the_same_loss(localizer, monkeypatch):
+    missing = {"PyTorch": "it is not installed"}
+    m = Measurement(localizer, [], missing, rounds=1, quick=True, peaks=PEAKS)
+    m.seconds = 0.01
+    (row,) = train(m, 2)
+    assert list(row.figures) == ["rnnzoo", "Keras"] and row.amounts == {"samples": 4}
+    assert row.differences["Keras"] < 1e-4
+    assert row.left_out["PyTorch"] == "it is not installed"
+    assert row.floor["operations"] > 0
+    monkeypatch.setattr(bench_train, "_rebuilt", lambda task: None)
+    steps = lambda task, *_: lambda: 9.0 if task is None else 1.0  # noqa: E731
+    monkeypatch.setattr(bench_train, "_keras_step", steps)
+    (row,) = train(m, 2)
+    assert list(row.figures) == ["rnnzoo"] and "its loss is 9" in row.left_out["Keras"]
+
+
+def test_a_proteome_is_decoded(localizer, tmp_path):
+    m = Measurement(
+        localizer, [engine_of("rnnzoo", localizer, 2, tmp_path)], {}, rounds=1, quick=True
+    )
+    m.seconds = 0.01
+    (row,) = decode(m)
+    assert row.case == "16 proteins, lognormal lengths" and row.amounts["proteins"] == 16
+    assert row.figures["rnnzoo"]["median"] > 0
+
+
+def test_memory_and_cold_start_are_of_processes_with_and_without_a_kept_graph(
+    localizer, tmp_path, monkeypatch
+):
+    asked = []
+
+    def run_child(engine, m, threads, folder, cache=""):
+        if engine == "PyTorch":
+            raise LookupError("no such module")
+        asked.append((engine, cache))
+        kept = asked.count((engine, cache)) > 1
+        parts = {"import": 1.0, "load": 2.0, "first": 0.5 if kept else 4.0, "batch": 1.0}
+        return {**parts, "megabytes": 100.0 if kept else 900.0}
+
+    monkeypatch.setattr(children, "run_child", run_child)
+    engines = [engine_of(name, localizer, 2, tmp_path) for name in ("rnnzoo", "rnnzoo onnx")]
+    torch = engine_of("rnnzoo", localizer, 2, tmp_path)
+    torch.name = "PyTorch"
+    m = Measurement(localizer, [*engines, torch], {}, rounds=2, quick=True)
+    rows = list(children.processes(m, 2, tmp_path, {"memory", "cold"}))
+    found = {row.case: row.figures for row in rows}
+    assert found["most memory, with converting graphs"]["rnnzoo onnx"]["median"] == 900
+    assert found["most memory, one input and a batch of 32"]["rnnzoo onnx"]["median"] == 100
+    assert found["all three"]["rnnzoo onnx"]["median"] == 3.5
+    assert found["all three"]["import torch"]["count"] == 2
+    assert all(row.left_out["PyTorch"] == "no such module" for row in rows)
+    assert len({cache for engine, cache in asked if engine == "rnnzoo onnx"}) == 2
 
 
 def test_a_wrong_network_has_no_curve(localizer, tmp_path):
@@ -422,6 +480,18 @@ def test_engines_that_came_later_are_named_in_what_is_merged():
     assert row["left_out"]["XLA"] == "it was not measured then"
     told = [{"about": {"rounds": rounds}, "rows": []} for rounds in (3, "3; 2", "2; 1")]
     assert merged(told)["about"] == {"rounds": "3; 2; 1"}
+
+
+def test_the_readme_says_what_the_report_says():
+    """Its tables are the commands' output that it names."""
+    measured = json.loads((ROOT / "tools" / "benchmarks" / "benchmark.json").read_text())
+    text = (ROOT / "README.md").read_text()
+    found = re.findall(r"--(brief|rates) ((?:\"[^\"]*\"\s+)+)--engines ([a-z0-9\s-]+?)`", text)
+    assert {name for name, *_ in found} == {"brief", "rates"}
+    for name, cases, engines in found:
+        names = [record.ENGINES[engine] for engine in engines.split()]
+        cases = [" ".join(case.split()) for case in re.findall(r'"([^"]*)"', cases)]
+        assert getattr(record, name)(measured, cases, names) in text
 
 
 def test_reports_are_merged_by_the_command(tmp_path):

@@ -3,7 +3,8 @@
     python tools/benchmark.py [NAME ...] [--rows ROW ...] [--threads 2] [--rounds 5] [--quick]
                               [--engines ENGINE ...] [--data DIR] [-o FOLDER]
     python tools/benchmark.py --merge FOLDER/benchmark.json ... -o FOLDER
-                              [--brief CASE ... [--engines ENGINE ...] | --floors]
+                              [--brief CASE ... | --rates CASE ... [--engines ENGINE ...]]
+                              [--floors]
 
 writes benchmark.json, benchmark.md and benchmark.png. Engines are plain Keras on its own layers
 (`keras.Model.predict`), PyTorch (`torch.nn`, weights carried over), ONNX Runtime (the exported
@@ -137,6 +138,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument(
         "--brief", nargs="+", metavar="CASE", help="print these cases alone, in short"
     )
+    found.add_argument("--rates", nargs="+", metavar="CASE", help="print these cases' rates alone")
     found.add_argument("--floors", action="store_true", help="print networks and floors alone")
     found.add_argument("--no-picture", action="store_true")
     found.add_argument(
@@ -173,7 +175,9 @@ def main(arguments: list[str] | None = None) -> None:
                 peaks,
             )
             told = about(options.threads, rounds, options.quick, data, peaks)
-            reports = [{"about": told, "rows": [vars(row) for row in found]}]
+            measured = f"{told['date']}, {rounds} round{'s' * (rounds > 1)}"
+            rows_found = [vars(row) | {"measured": measured} for row in found]
+            reports = [{"about": told, "rows": rows_found}]
         else:
             given = ["--threads", str(options.threads), "--rounds", str(rounds)]
             given += ["--rows", *options.rows, "--engines", *options.engines]
@@ -191,8 +195,12 @@ def main(arguments: list[str] | None = None) -> None:
         print(record.beside_floors(report))
     else:
         engines = [record.ENGINES[engine] for engine in options.engines]
-        brief = options.brief and record.brief(report, options.brief, engines)
-        print(brief or record.table(report))
+        if options.brief:
+            print(record.brief(report, options.brief, engines))
+        elif options.rates:
+            print(record.rates(report, options.rates, engines))
+        else:
+            print(record.table(report))
 
 
 if __name__ == "__main__":

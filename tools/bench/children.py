@@ -69,7 +69,7 @@ def processes(m: Measurement, threads: int, folder: Path, rows: set[str]) -> Ite
     left_out = dict(m.missing)
     for name in {KERAS, XLA}.intersection(able):
         left_out[name] = "its network is made of rnnzoo's, which would be counted too"
-    for number in range(1 if m.quick else min(m.rounds, 3)):
+    for number in range(min(m.rounds, 3)):
         cache = str(folder / f"graphs-{number}")
         for name in list(found):
             if name in _BARE and "cold" not in rows:

@@ -60,6 +60,8 @@ class Row:
         (`floor.floor`).
     own_amounts : dict
         `amounts` by engine, of those whose results are others.
+    measured : str
+        On which day, with how many rounds.
     """
 
     entry: str
@@ -74,6 +76,7 @@ class Row:
     note: str = ""
     floor: dict[str, float] = dataclasses.field(default_factory=dict)
     own_amounts: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    measured: str = ""
 
     def ratios(self, ours: Collection[str] = OURS) -> dict[str, float]:
         """The median of each other engine over that of the better of `ours`: below 1 it is
@@ -141,6 +144,10 @@ def table(report: Mapping[str, Any]) -> str:
             for name, why in row.left_out.items():
                 reasons.setdefault(f"{name}: {why}", []).append(f"{row.row}, {row.case}")
         notes += [f"- without {why} ({'; '.join(where)})" for why, where in reasons.items()]
+        days: dict[str, list[str]] = {}
+        for row in own:
+            days.setdefault(row.measured, []).append(f"{row.row}, {row.case}")
+        notes += [f"- measured {day}: {'; '.join(where)}" for day, where in days.items() if day]
         lines += ["", *notes] if notes else []
     for title, own in (("rnnzoo", OURS), ("rnnzoo's default, TensorFlow", (RNNZOO,))):
         if slower := behind(rows, own):
@@ -173,9 +180,37 @@ def brief(report: Mapping[str, Any], cases: Iterable[str], engines: Collection[s
     return "\n".join(lines)
 
 
+def rates(report: Mapping[str, Any], cases: Iterable[str], engines: Collection[str] = ORDER) -> str:
+    """How much of each unit some cases work off in a second, as a short table.
+
+    Examples
+    --------
+    >>> row = Row("net", "batch", "predict", {"rnnzoo": {"median": 2.0}}, amounts={"lines": 32})
+    >>> print(rates({"rows": [dataclasses.asdict(row)]}, ["predict"]))
+    | entry | what | a second | rnnzoo |
+    |---|---|---|--:|
+    | `net` | predict | lines | 16 |
+    """
+    wanted = list(cases)
+    rows = [Row(**row) for row in report["rows"] if row["case"] in wanted]
+    engines = [n for n in ORDER if n in engines and any(n in row.figures for row in rows)]
+    lines = [f"| entry | what | a second | {' | '.join(engines)} |"]
+    lines.append("|---|---|---|" + "--:|" * len(engines))
+    for row in sorted(rows, key=lambda row: (row.entry, wanted.index(row.case))):
+        for unit in row.amounts:
+            cells = [
+                f"{row.own_amounts.get(name, row.amounts)[unit] / row.figures[name]['median']:,.3g}"
+                if name in row.figures
+                else ""
+                for name in engines
+            ]
+            lines.append(f"| `{row.entry}` | {row.case} | {unit} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def beside_floors(report: Mapping[str, Any]) -> str:
-    """The floors of a report's networks beside the better of rnnzoo's two, and how many times the
-    floor that is, as a short table.
+    """The floors of a report's networks and training steps beside the better of rnnzoo's two, and
+    how many times the floor that is, as a short table.
 
     Examples
     --------
@@ -189,7 +224,7 @@ def beside_floors(report: Mapping[str, Any]) -> str:
     lines = ["| entry | what | floor | rnnzoo |", "|---|---|--:|--:|"]
     for row in sorted((Row(**row) for row in report["rows"]), key=lambda row: row.entry):
         medians = [row.figures[name]["median"] for name in OURS if name in row.figures]
-        if row.floor and medians and row.row != "train":
+        if row.floor and medians:
             floor, own = row.floor["seconds"], min(medians)
             cells = f"{shown(floor, 's')} | {shown(own, 's')} ({own / floor:.1f})"
             lines.append(f"| `{row.entry}` | {row.case} | {cells} |")

@@ -58,8 +58,7 @@ def conv1d(weights: Arrays, path: str, stride: int = 1) -> nn.Conv1d:
 class LSTM(nn.Module):
     """`nn.LSTM` over right-padded rows: one layer, of one direction for one path, of both for two.
 
-    Rows of unlike length are packed where their last states are asked for, so that the backward
-    direction starts at each row's end.
+    `forward` packs rows of unlike length, where the last cells are asked for; `outputs` does not.
     """
 
     def __init__(self, weights: Arrays, *paths: str) -> None:
@@ -113,16 +112,20 @@ class LSTM(nn.Module):
         places = torch.arange(steps)[None]
         turned = torch.where(places < lengths[:, None], lengths[:, None] - 1 - places, places)
         found = []
-        for weights, backward in (
-            (self.lstm.all_weights[0], False),
-            (self.lstm.all_weights[-1], True),
-        ):
+        for weights, backward in zip(self.lstm.all_weights, (False, True), strict=False):
             given = _taken(x, turned) if backward else x
             y, *_ = torch._VF.lstm(
                 given, (start, start), weights, True, 1, 0.0, self.training, False, True
             )
             found.append(_taken(y, turned) if backward else y)
         return torch.cat(found, -1) * (places < lengths[:, None])[..., None]
+
+    def last(self, y: Tensor, lengths: Tensor) -> Tensor:
+        """The last h of each row, of both directions side by side, of `outputs`."""
+        ends = y[torch.arange(len(y)), lengths - 1]
+        if not self.lstm.bidirectional:
+            return ends
+        return torch.cat([ends[:, : self.hidden_dim], y[:, 0, self.hidden_dim :]], -1)
 
 
 def _taken(x: Tensor, places: Tensor) -> Tensor:

@@ -210,16 +210,17 @@ class Translator(nn.Module):
     def encode(self, source: Tensor) -> dict[str, Any]:
         """What a search needs of source tokens [batch, source]."""
         mask = source != self.config.pad_id
-        x, states = functional.embedding(source, self.embedding), []
-        for layer in self.encoder:
-            x, h, c = layer(x, mask.sum(1))
-            states += [(h, c)]
-        if self.attention is None:
+        x, lengths = functional.embedding(source, self.embedding), mask.sum(1)
+        if self.attention is None:  # what is handed on is c, too, which packing alone gives
+            states = []
+            for layer in self.encoder:
+                x, h, c = layer(x, lengths)
+                states += [(h, c)]
             return {"mask": mask, "state": states[-len(self.decoder) :]}
-        state = []
-        for bridge in self.bridges:
-            h = torch.tanh(bridge(states[-1][0]))
-            state.append((h, torch.zeros_like(h)))
+        for layer in self.encoder:
+            x = layer.outputs(x, lengths)
+        ends = [torch.tanh(bridge(layer.last(x, lengths))) for bridge in self.bridges]
+        state = [(h, torch.zeros_like(h)) for h in ends]
         return {"annotations": x, "keys": self.attention.key(x), "mask": mask, "state": state}
 
     def teacher_forcing(self, tokens: Tensor, start: dict[str, Any]) -> tuple[Tensor, Tensor]:
