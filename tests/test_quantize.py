@@ -303,3 +303,12 @@ def test_the_tool_knows_each_entrys_figure(entry):
     has_valid = any(metric.split.startswith("valid") for metric in entry.metrics)
     assert record.split.startswith("valid" if has_valid else "test")
     assert entry.family in quantized.FOLDERS
+
+
+def test_answers_that_int8_changes_are_counted():
+    wanted = ["a", "b", "c", "d"]
+    assert quantized.in_brackets(0.5, wanted, wanted) == "0.5"
+    assert quantized.in_brackets(0.5, ["a", "b", "x", "d"], wanted) == "0.5 (25.0 %)"
+    assert quantized.in_brackets(9.1, [], []) == "9.1"
+    record, name = quantized.main_record(package_manifest().entries["graves-handwriting"])
+    assert (record.metric, name) == ("CER (reader)", "legibility-valid")

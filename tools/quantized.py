@@ -5,8 +5,10 @@ warm, and its main figure on validation (on the test, where members have seen va
 set and the options that the manifest's record names. Float32 and bfloat16 are TensorFlow's; with
 onnx the engine is onnxruntime, in float32 and in int8 (TensorFlow's int8 computes in float32 with
 the same weights). All are loaded side by side and take turns, so that what else the machine does
-falls on all. What scores given ink asks TensorFlow's network: there onnxruntime has no figure. DIR
-holds the data sets' folders: en-fr, handwriting, protein, speech.
+falls on all. In brackets stands the share of the rows whose answer is another than float32's: no
+count of right rows can be further apart. Of a network that writes the figure is how its ink is
+read; one that only goes on with ink is scored on given ink, which asks TensorFlow's network: there
+onnxruntime has no figure. DIR holds the data sets' folders: en-fr, handwriting, protein, speech.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ WAYS: dict[str, dict[str, str]] = {
     "onnx": {"engine": "onnx"},
     "int8, onnx": {"quantize": "int8", "engine": "onnx"},
 }
-COLUMNS = ("name", "MB", "MB int8", *(f"ms {way}" for way in WAYS), "on", *WAYS)
+COLUMNS = ("name", "MB", "MB int8", *(f"ms {way}" for way in WAYS), "on", "rows", *WAYS)
+READ = ("CER (reader)", "valid, bias 1")  # how the ink of a network that writes is read
 
 
 def megabytes(network: Any) -> float:
@@ -58,9 +61,11 @@ def milliseconds(models: list[Any], golden: Any, rounds: int) -> list[float]:
 
 
 def main_record(entry: Any) -> tuple[Any, str]:
-    """An entry's first figure on validation, or else on the test, and the name of its set."""
+    """An entry's figure of how its ink is read, or else its first on validation, or else on the
+    test, and the name of its set."""
+    read = [record for record in entry.metrics if (record.metric, record.split) == READ]
     for split in ("valid", "test"):
-        for record in entry.metrics:
+        for record in read or entry.metrics:
             words = record.split.split(", ")
             if record.overrides:
                 continue
@@ -70,17 +75,27 @@ def main_record(entry: Any) -> tuple[Any, str]:
     raise SystemExit(f"{entry.name} has no figure in the manifest")
 
 
-def figure(model: Any, entry: Any, data: Path, batch_size: int, limit: int | None) -> float:
-    """The main figure, measured anew."""
+def figure(
+    model: Any, entry: Any, data: Path, batch_size: int, limit: int | None
+) -> tuple[dict[str, Any], list[str]]:
+    """The main figure, measured anew, and the answer to each row, if that is told."""
     import recipes
 
     wanted, name = main_record(entry)
     family = recipes.measure(model.family)
     measure = family.Measure(model, entry.name, batch_size, wanted.options)
-    for record, _ in measure(data / FOLDERS[model.family], name, limit, 0):
+    for record, answers in measure(data / FOLDERS[model.family], name, limit, limit or sys.maxsize):
         if all(record.get(key) == getattr(wanted, key) for key in ("data", "split", "metric")):
-            return record["value"]
+            return record, answers
     raise SystemExit(f"the recipe of {entry.name} does not measure {wanted.metric} on {name}")
+
+
+def in_brackets(value: float, answers: list[str], wanted: list[str]) -> str:
+    """A figure and, of answers other than the `wanted` ones themselves, how many differ."""
+    if not answers or answers is wanted:
+        return str(value)
+    differ = sum(one != other for one, other in zip(answers, wanted, strict=True))
+    return f"{value} ({100 * differ / len(wanted):.1f} %)"
 
 
 def compare(entry: Any, options: argparse.Namespace) -> list[str]:
@@ -91,19 +106,21 @@ def compare(entry: Any, options: argparse.Namespace) -> list[str]:
     sizes = [megabytes(model.network) for model in (models[0], models[-1])]
     times = milliseconds(models, entry.golden[0], options.rounds)
     wanted, _ = main_record(entry)
-    figures = [
-        ""
-        if model.engine == "onnx" and wanted.metric.startswith("nats")
-        else figure(model, entry, options.data, options.batch_size, options.limit)
+    found = [
+        figure(model, entry, options.data, options.batch_size, options.limit)
         for model in models
+        if model.engine != "onnx" or not wanted.metric.startswith("nats")
     ]
+    figures = [in_brackets(record["value"], answers, found[0][1]) for record, answers in found]
+    figures += [""] * (len(models) - len(found))
     where = f"{wanted.metric}, {wanted.data}, {wanted.split}"
     return [
         entry.name,
         *(f"{size:.1f}" for size in sizes),
         *(f"{ms:.0f}" for ms in times),
         where,
-        *map(str, figures),
+        str(found[0][0]["rows"]),
+        *figures,
     ]
 
 
