@@ -8,6 +8,7 @@ from rnnzoo.ctc.beam_search import (
     frames_needed,
     greedy,
     path_log_prob,
+    symbol_log_probs,
 )
 from rnnzoo.ctc.decode import DecodingOptions, grammar_for, hypotheses, search_for
 from rnnzoo.ctc.language import Automaton, Combined, Grammar, HotWords
@@ -33,4 +34,5 @@ __all__ = [
     "mean_ctc_loss",
     "path_log_prob",
     "search_for",
+    "symbol_log_probs",
 ]

@@ -185,9 +185,43 @@ def path_log_prob(
     0.125
     """
     path = np.zeros(len(log_probs), int)
-    for begin, end, symbol in zip(first, last, symbols, strict=True):
-        path[begin : end + 1] = symbol
+    frames, _, counts = _spans(first, last)
+    path[frames] = np.repeat(np.asarray(symbols, int), counts)
     return float(log_probs[np.arange(len(path)), path].astype(np.float64).sum())
+
+
+def symbol_log_probs(
+    log_probs: np.ndarray,
+    symbols: Sequence[int],
+    first: Sequence[int] | np.ndarray,
+    last: Sequence[int] | np.ndarray,
+) -> np.ndarray:
+    """Of each symbol that `align` found its log-probability in the frame where it is likeliest,
+    [symbols].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnzoo.ctc import symbol_log_probs
+    >>> log_probs = np.log([[0.5, 0.3, 0.2], [0.1, 0.8, 0.1], [0.4, 0.2, 0.4]])
+    >>> np.exp(symbol_log_probs(log_probs, [1, 2], [0, 2], [1, 2])).round(3)
+    array([0.8, 0.4])
+    """
+    if not len(symbols):
+        return np.zeros(0, log_probs.dtype)
+    frames, starts, counts = _spans(first, last)
+    return np.maximum.reduceat(log_probs[frames, np.repeat(np.asarray(symbols), counts)], starts)
+
+
+def _spans(
+    first: Sequence[int] | np.ndarray, last: Sequence[int] | np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The frames from each symbol's first to its last, side by side; where each symbol's begin
+    there, and how many it has."""
+    first = np.asarray(first, int)
+    counts = np.asarray(last, int) + 1 - first
+    starts = np.cumsum(counts) - counts
+    return np.repeat(first - starts, counts) + np.arange(counts.sum()), starts, counts
 
 
 class PrefixBeamSearch:

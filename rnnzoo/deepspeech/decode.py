@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnzoo.ctc import Grammar, Hypothesis, align, path_log_prob
+from rnnzoo.ctc import Grammar, Hypothesis, align, path_log_prob, symbol_log_probs
 from rnnzoo.ctc.decode import confidence_of, nothing_said
 from rnnzoo.deepspeech.preprocess import SpeechPreprocessor
 from rnnzoo.deepspeech.result import Transcript, Word
@@ -48,20 +48,17 @@ def words_of(
     ba 0.5 0.8 1.0
     """
     words: list[Word] = []
+    likeliest: Any = symbol_log_probs(log_probs, symbols, first_frames, last_frames)
     begin = 0
     for part in text.split(" "):
         end = begin + len(part)
         if part:
-            spoken: Any = [
-                log_probs[first_frames[n] : last_frames[n] + 1, symbols[n]].max()
-                for n in range(begin, end)
-            ]
             words.append(
                 Word(
                     part,
                     offset + int(first_frames[begin]) * seconds_per_frame,
                     offset + (int(last_frames[end - 1]) + 1) * seconds_per_frame,
-                    float(np.exp(np.mean(spoken))),
+                    float(np.exp(likeliest[begin:end].mean())),
                 )
             )
         begin = end + 1
