@@ -199,13 +199,17 @@ def rates(report: Mapping[str, Any], cases: Iterable[str], engines: Collection[s
     for row in sorted(rows, key=lambda row: (row.entry, wanted.index(row.case))):
         for unit in row.amounts:
             cells = [
-                f"{row.own_amounts.get(name, row.amounts)[unit] / row.figures[name]['median']:,.3g}"
+                _rate(row.own_amounts.get(name, row.amounts)[unit] / row.figures[name]["median"])
                 if name in row.figures
                 else ""
                 for name in engines
             ]
             lines.append(f"| `{row.entry}` | {row.case} | {unit} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def beside_floors(report: Mapping[str, Any]) -> str:
