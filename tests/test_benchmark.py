@@ -386,6 +386,7 @@ def test_memory_and_cold_start_are_of_processes_with_and_without_a_kept_graph(
     assert found["most memory, one input and a batch of 32"]["rnnzoo onnx"]["median"] == 100
     assert found["all three"]["rnnzoo onnx"]["median"] == 3.5
     assert found["all three"]["import torch"]["count"] == 2
+    assert "import tensorflow" in found["most memory, one input and a batch of 32"]
     assert all(row.left_out["PyTorch"] == "no such module" for row in rows)
     assert len({cache for engine, cache in asked if engine == "rnnzoo onnx"}) == 2
 

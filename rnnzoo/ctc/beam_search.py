@@ -199,6 +199,11 @@ def symbol_log_probs(
     """Of each symbol that `align` found its log-probability in the frame where it is likeliest,
     [symbols].
 
+    Raises
+    ------
+    InputError
+        If a symbol's last frame is before its first.
+
     Examples
     --------
     >>> import numpy as np
@@ -220,6 +225,8 @@ def _spans(
     there, and how many it has."""
     first = np.asarray(first, int)
     counts = np.asarray(last, int) + 1 - first
+    if (counts < 1).any():
+        raise InputError(f"the last frame of symbol {int(counts.argmin())} is before its first")
     starts = np.cumsum(counts) - counts
     return np.repeat(first - starts, counts) + np.arange(counts.sum()), starts, counts
 

@@ -72,8 +72,6 @@ def processes(m: Measurement, threads: int, folder: Path, rows: set[str]) -> Ite
     for number in range(min(m.rounds, 3)):
         cache = str(folder / f"graphs-{number}")
         for name in list(found):
-            if name in _BARE and "cold" not in rows:
-                continue
             try:
                 if name in converted:
                     converted[name].append(run_child(name, m, threads, folder, cache))
@@ -88,8 +86,9 @@ def processes(m: Measurement, threads: int, folder: Path, rows: set[str]) -> Ite
         "rnnzoo reads raw inputs and searches or draws as by default; PyTorch and ONNX Runtime are "
         "given tensors that were made before, and run the network once"
     )
+    bare = {f"import {name}": found[name] for name in _BARE if name in found}
     if "memory" in rows:
-        figures = {name: _of(runs, "megabytes") for name, runs in engines.items()}
+        figures = {name: _of(runs, "megabytes") for name, runs in (engines | bare).items()}
         case = f"most memory, one input and a batch of {BATCH}"
         yield Row(entry, "memory", case, figures, "MB", left_out=left_out, note=note)
         if converted:
@@ -97,12 +96,11 @@ def processes(m: Measurement, threads: int, folder: Path, rows: set[str]) -> Ite
             case = "most memory, with converting graphs"
             yield Row(entry, "memory", case, figures, "MB", left_out=left_out)
     if "cold" in rows:
-        bare = {f"import {name}": _of(found[name], "import") for name in _BARE if name in found}
         cases = {"import": ("import",), "load": ("load",), "first prediction": ("first",)}
         for case, parts in {**cases, "all three": ("import", "load", "first")}.items():
             figures = {name: _of(runs, *parts) for name, runs in engines.items()}
             if len(parts) > 1:
-                figures |= bare
+                figures |= {name: _of(runs, "import") for name, runs in bare.items()}
             yield Row(entry, "cold", case, figures, left_out=left_out, note=note)
         if converted:
             figures = {name: _of(runs, "first") for name, runs in converted.items()}
