@@ -14,9 +14,8 @@ with all the rest; and the same network from scratch, for more epochs.
 Of the released model's members the first one is taken. Training, validation and test are DeepLoc
 2.0's own partitions, which share no homologs. All three take only proteins whose locations the
 released weights were never told: DeepLoc 1.0's official test for those of one place, and for those
-of two the ones that DeepLoc 1.0 has not. Of the latter it has read the sequences, with what other
-networks took for the likelihood of each place, and whether they are membrane-bound; the locations
-of homologs it may have been told.
+of two the ones that DeepLoc 1.0 has not, which the first member never read (the others were told
+that they are in one of their places); the locations of homologs it may have been told.
 """
 
 import argparse
