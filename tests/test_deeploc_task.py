@@ -318,7 +318,7 @@ def test_a_stopped_process_goes_on(tmp_path):
     """Ctrl-C while it writes; nothing is lost, nothing comes twice."""
     fasta, out = tmp_path / "many.fasta", tmp_path / "out"
     rng = np.random.default_rng(0)
-    names = [f"p{n}" for n in range(6000)]
+    names = [f"p{n}" for n in range(3000)]
     fasta.write_text(
         "".join(f">{name}\n{''.join(rng.permutation(list(INSULIN[:30])))}\n" for name in names)
     )
