@@ -6,7 +6,8 @@ smoothing over locations, and over membrane-bound or soluble where that is known
 
 With `logit_adjustment` the loss counts in how much oftener a location is drawn than it occurs among
 the data set's own proteins (Menon et al. 2021, arXiv 2007.07314, equation 10; label smoothing is
-spread over what is drawn), so that what the network gives are the likelihoods of these. With
+spread over what is drawn), so that what the network gives are the likelihoods of these; proteins of
+several locations are not counted in. With
 `teachers`, folders of members' runs, a part of each target is the mean of their likelihoods
 (knowledge distillation, Hinton et al. 2015, arXiv 1503.02531, at temperature 1); for proteins of
 several locations it is the whole. Without teachers these are told that they are in one of their
