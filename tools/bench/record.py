@@ -167,17 +167,26 @@ def brief(report: Mapping[str, Any], cases: Iterable[str], engines: Collection[s
     |---|---|--:|--:|
     | `net` | predict | 2 s | 3 s |
     """
-    wanted = list(cases)
-    rows = [Row(**row) for row in report["rows"] if row["case"] in wanted]
-    engines = [n for n in ORDER if n in engines and any(n in row.figures for row in rows)]
+    rows, engines = _chosen(report, cases, engines)
     lines = [f"| entry | what | {' | '.join(engines)} |", "|---|---|" + "--:|" * len(engines)]
-    for row in sorted(rows, key=lambda row: (row.entry, wanted.index(row.case))):
+    for row in rows:
         cells = [
             shown(row.figures[name]["median"], row.unit) if name in row.figures else ""
             for name in engines
         ]
         lines.append(f"| `{row.entry}` | {row.case} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _chosen(
+    report: Mapping[str, Any], cases: Iterable[str], engines: Collection[str]
+) -> tuple[list[Row], list[str]]:
+    """The rows of some cases, by entry and in the cases' order, and those of the engines that have
+    a figure in them."""
+    wanted = list(cases)
+    rows = [Row(**row) for row in report["rows"] if row["case"] in wanted]
+    rows.sort(key=lambda row: (row.entry, wanted.index(row.case)))
+    return rows, [n for n in ORDER if n in engines and any(n in row.figures for row in rows)]
 
 
 def rates(report: Mapping[str, Any], cases: Iterable[str], engines: Collection[str] = ORDER) -> str:
@@ -191,12 +200,10 @@ def rates(report: Mapping[str, Any], cases: Iterable[str], engines: Collection[s
     |---|---|---|--:|
     | `net` | predict | lines | 16 |
     """
-    wanted = list(cases)
-    rows = [Row(**row) for row in report["rows"] if row["case"] in wanted]
-    engines = [n for n in ORDER if n in engines and any(n in row.figures for row in rows)]
+    rows, engines = _chosen(report, cases, engines)
     lines = [f"| entry | what | a second | {' | '.join(engines)} |"]
     lines.append("|---|---|---|" + "--:|" * len(engines))
-    for row in sorted(rows, key=lambda row: (row.entry, wanted.index(row.case))):
+    for row in rows:
         for unit in row.amounts:
             cells = [
                 _rate(row.own_amounts.get(name, row.amounts)[unit] / row.figures[name]["median"])
