@@ -85,6 +85,25 @@ def test_table_has_rates_ratios_reasons_and_who_is_ahead():
     assert "more than 1.1" not in record.table(report(rnnzoo=2.0, PyTorch=1.9))
 
 
+def test_sizes_of_growth_are_compared_one_by_one():
+    points = {"rnnzoo": [[8, 1.0], [16, 3.0]], "PyTorch": [[8, 1.0], [16, 2.0]]}
+    figures = {name: {"median": 1.0} for name in points}
+    row = record.Row("net", "growth", "network, length", figures, "exponent", points=points)
+    assert behind([row]) == ["net, growth, network, length 16: PyTorch 1.50 times"]
+
+
+def test_the_floor_of_predict_is_that_of_its_batches(localizer, monkeypatch):
+    m = Measurement(localizer, [], {}, rounds=1, quick=True, peaks=PEAKS)
+    raws = ["MKV" * 20, "MKVLAAG", "MKV" * 30, "MKVL"]
+    padded = m._floor("network", localizer.tensors(raws))
+    assert m._floor("predict", raws) == padded
+    monkeypatch.setattr(localizer, "batch_size", 2)
+    short, long = (m._floor("network", localizer.tensors(raws[n::2])) for n in (1, 0))
+    assert m._floor("predict", raws)["operations"] == short["operations"] + long["operations"]
+    monkeypatch.setattr(localizer, "loops", True)
+    assert m._floor("predict", raws) == {}
+
+
 def test_the_better_of_two_of_ours_is_compared():
     row = record.Row("net", "batch", "predict", {n: figure(m) for n, m in (
         ("rnnzoo", 2.0), ("rnnzoo onnx", 1.0), ("PyTorch", 1.5),
@@ -327,7 +346,8 @@ def test_rows_leave_nobody_out_in_silence(localizer, tmp_path):
     assert "its results differ by 0.9" in asked.left_out["PyTorch"]
     assert network.left_out == {"PyTorch": "it has none", **missing}
     assert asked.amounts == {"proteins": 1, "residues": 110}
-    assert asked.floor == {} and 0 < network.floor["seconds"] < network.figures["rnnzoo"]["median"]
+    assert asked.floor == network.floor
+    assert 0 < network.floor["seconds"] < network.figures["rnnzoo"]["median"]
     by_length, by_batch = growth(m)
     assert len(by_length.points["rnnzoo"]) == len(by_batch.points["rnnzoo"]) == 3
     assert np.isfinite(by_length.figures["rnnzoo"]["median"])

@@ -412,6 +412,44 @@ def test_a_run_goes_on_from_another_and_tells_of_it(data, tmp_path):
     assert told["settings"]["substitution_rate"] == 0.2
 
 
+def test_a_member_on_all_folds_begins_with_one_of_a_released_ensemble(data, tmp_path, monkeypatch):
+    import train
+
+    recipe = dataclasses.replace(RECIPE, max_learning_rate=0.0)  # what it began with stays
+    monkeypatch.setitem(deeploc.RECIPES, "deeploc-attn", recipe)
+    members = [tmp_path / f"member{fold}" for fold in "02"]
+    for fold, run in zip("02", members, strict=True):
+        train.main(["deeploc-attn", "--data", str(data), "--run", str(run),
+                    "--set", f'fold="{fold}"', "--set", "max_learning_rate=0.01"])  # fmt: skip
+    ensemble, records = deeploc_card.task_of_runs(members)
+    ensemble.save(tmp_path / "ensemble")
+    made = {
+        "recipe": deeploc_card.recipe_record("deeploc-attn", records),
+        "checkpoint": "deeploc-attn",
+        "fingerprint": "f" * 64,
+    }
+    monkeypatch.setattr(deeploc.BaseRun, "origin", lambda run, checkpoint: dict(made))
+    last = tmp_path / "last"
+    command = ["deeploc-attn", "--data", str(data), "--run", str(last), "--set", 'fold="none"',
+               "--start-from", str(tmp_path / "ensemble")]  # fmt: skip
+    with pytest.raises(SystemExit, match="has 2 members: start_member=2"):
+        train.main([*command, "--set", "start_member=2"])
+    shutil.rmtree(last)
+    train.main([*command, "--set", "start_member=1"])
+    refit, (record,) = deeploc_card.task_of_runs([last])
+    for path, weight in refit.weights_by_path().items():
+        old = ensemble.weights_by_path()[path.replace("member_0", "member_1")]
+        np.testing.assert_allclose(weight, old, atol=1e-6)
+    assert not (last / "validation.jsonl").exists()
+    assert deeploc_card.tables("deeploc-attn", [last]) == ()
+    told = deeploc_card.recipe_record("deeploc-attn", [record, records[1]])
+    assert told["unseen_folds"] == []
+    assert told["members"][0].startswith("all folds: 6 steps")
+    assert "member 1, fold 2: 6 steps" in told["members"][0]
+    with_all, _ = deeploc.split(protein_data.read_deeploc(data), deeploc.Recipe({}, 1, fold="none"))
+    assert len(with_all) == 50
+
+
 def result(location, likelihood):
     return Localization(location, "x", "M", {location: likelihood}, 0.2, False, np.ones(1), 1)
 

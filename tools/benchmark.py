@@ -139,7 +139,7 @@ def parser() -> argparse.ArgumentParser:
         "--brief", nargs="+", metavar="CASE", help="print these cases alone, in short"
     )
     found.add_argument("--rates", nargs="+", metavar="CASE", help="print these cases' rates alone")
-    found.add_argument("--floors", action="store_true", help="print networks and floors alone")
+    found.add_argument("--floors", action="store_true", help="print what has a floor alone")
     found.add_argument("--no-picture", action="store_true")
     found.add_argument(
         "--peaks", type=json.loads, metavar="JSON", help="of the machine (measured at the start)"

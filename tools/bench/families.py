@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -40,6 +40,9 @@ class Family:
         Lengths of the row `growth`.
     train_rows : int
         Rows of a training batch; about the recipe's.
+    loops : bool
+        Whether `predict` runs a part of the network for each step, instead of the whole for each
+        batch.
     """
 
     unit = "inputs"
@@ -47,6 +50,7 @@ class Family:
     tolerance = 2e-3
     growing: tuple[int, ...] = (64, 128, 256, 512)
     train_rows = 32
+    loops = False
     without_dropout: ClassVar[dict[str, Any]] = {"dropout": 0.0}
     batch_size, at_once, window = 32, 2**30, 2**30
 
@@ -100,14 +104,20 @@ class Family:
             for some in batches_by_length(lengths, self.batch_size, self.at_once):
                 yield [begin + n for n in some]
 
+    def batched(self, raws: list[Any]) -> Iterator[tuple[list[int], Tensors]]:
+        """The batches that `predict` makes of raw inputs: which go together, and their tensors."""
+        rows = self.prepared(raws)
+        return ((chosen, self.padded([rows[n] for n in chosen])) for chosen in self.batches(rows))
+
     def predictor(self, run: Run) -> Callable[[list[Any]], list[Any]] | None:
-        """What a peer's `predict` is, of its network."""
+        """What a peer's `predict` is, of its network; None where that is a loop of its own."""
+        if self.loops:
+            return None
 
         def predict(raws: list[Any]) -> list[Any]:
-            rows, found = self.prepared(raws), [None] * len(raws)
-            for chosen in self.batches(rows):
-                out = run(self.padded([rows[n] for n in chosen]))
-                for n, result in zip(chosen, self.read(out, len(chosen)), strict=True):
+            found = [None] * len(raws)
+            for chosen, tensors in self.batched(raws):
+                for n, result in zip(chosen, self.read(run(tensors), len(chosen)), strict=True):
                     found[n] = result
             return found
 
@@ -276,6 +286,7 @@ class _Pen(Family):
 
     without_dropout: ClassVar[dict[str, Any]] = {}
     train_rows = 32
+    loops = True
 
     def _styles(self, count: int) -> list[Any]:
         from rnnzoo.handwriting import Style
@@ -290,9 +301,6 @@ class _Pen(Family):
     def pairs(self, count: int) -> tuple[list[Any], list[Any]]:
         styles = self._styles(count)
         return [style.text for style in styles], styles
-
-    def predictor(self, run: Run) -> None:
-        """None: points come one by one, by a loop of the peer's own."""
 
     def grown(self, length: int, batch: int) -> Tensors:
         points = np.resize(self._styles(1)[0].points, (batch, length, 3)).astype(np.float32)
@@ -360,6 +368,7 @@ class Translation(Family):
     unit = "sentences"
     growing = (8, 16, 32, 64)
     train_rows = 100
+    loops = True
 
     def raws(self, count: int) -> list[str]:
         return inputs.sentences(count, self.data)
@@ -382,9 +391,6 @@ class Translation(Family):
     def pairs(self, count: int) -> tuple[list[Any], list[Any]]:
         found = inputs.sentences(count + 1, self.data)
         return found[:count], found[1:]
-
-    def predictor(self, run: Run) -> None:
-        """None: a search is a loop of the peer's own."""
 
     def plain(self, result: Any) -> Any:
         return result.text

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +56,8 @@ class Row:
         By engine, pairs of size and seconds.
     note : str
     floor : dict
-        What the network's arithmetic takes at the least: "operations", "bytes", "seconds"
-        (`floor.floor`).
+        What the arithmetic of the network, or of the batches that `predict` makes, takes at the
+        least: "operations", "bytes", "seconds" (`floor.floor`).
     own_amounts : dict
         `amounts` by engine, of those whose results are others.
     measured : str
@@ -220,8 +220,8 @@ def _rate(value: float) -> str:
 
 
 def beside_floors(report: Mapping[str, Any]) -> str:
-    """The floors of a report's networks and training steps beside the better of rnnzoo's two, and
-    how many times the floor that is, as a short table.
+    """The floors of a report's networks, batches and training steps beside the better of rnnzoo's
+    two, and how many times the floor that is, as a short table.
 
     Examples
     --------
@@ -281,7 +281,8 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def behind(rows: Iterable[Row], ours: Collection[str] = OURS) -> list[str]:
-    """Rows in which another engine is faster than the better of `ours` by more than `CLOSE`.
+    """Rows, and sizes of a row that has several, in which another engine is faster than the better
+    of `ours` by more than `CLOSE`.
 
     Examples
     --------
@@ -291,15 +292,27 @@ def behind(rows: Iterable[Row], ours: Collection[str] = OURS) -> list[str]:
     """
     found = []
     for row in rows:
-        faster = {
-            name: 1 / ratio
-            for name, ratio in row.ratios(ours).items()
-            if name not in ROUNDED and ratio * CLOSE < 1
-        }
-        if faster:
-            said = ", ".join(f"{name} {times:.2f} times" for name, times in faster.items())
-            found.append(f"{row.entry}, {row.row}, {row.case}: {said}")
+        for size, one in _sizes(row):
+            faster = {
+                name: 1 / ratio
+                for name, ratio in one.ratios(ours).items()
+                if name not in ROUNDED and ratio * CLOSE < 1
+            }
+            if faster:
+                said = ", ".join(f"{name} {times:.2f} times" for name, times in faster.items())
+                found.append(f"{row.entry}, {row.row}, {row.case}{size}: {said}")
     return found
+
+
+def _sizes(row: Row) -> Iterator[tuple[str, Row]]:
+    """A row as it is, or for each size of its points one of their seconds."""
+    if not row.points:
+        yield "", row
+        return
+    for size in dict.fromkeys(size for points in row.points.values() for size, _ in points):
+        seconds = {name: dict(points)[size] for name, points in row.points.items()}
+        figures = {name: {"median": value} for name, value in seconds.items()}
+        yield f" {size:g}", Row(row.entry, row.row, row.case, figures)
 
 
 def merged(reports: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

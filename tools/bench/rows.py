@@ -130,7 +130,6 @@ class Measurement:
         turns = self.rounds if warm is None else min(self.rounds, 3) - 1
         found = interleaved(calls, turns, seconds or self.seconds, firsts)
         found = {name: [*own, *([firsts[name]] if firsts else [])] for name, own in found.items()}
-        counted = part == "network" and self.peaks
         return Row(
             self.family.name,
             row,
@@ -141,8 +140,17 @@ class Measurement:
             differences=differences,
             left_out=left_out,
             note=note,
-            floor=floor(self.family.task, given, self.peaks) if counted else {},
+            floor=self._floor(part, given),
         )
+
+    def _floor(self, part: str, given: Any) -> dict[str, float]:
+        """What the arithmetic of a network's call, or of `predict`'s batches, takes at the least;
+        nothing of `predict` where it goes step by step, how often depends on what is found."""
+        if self.peaks is None or (part == "predict" and self.family.loops):
+            return {}
+        runs = [given] if part == "network" else [run for _, run in self.family.batched(given)]
+        found = [floor(self.family.task, tensors, self.peaks) for tensors in runs]
+        return {name: sum(one[name] for one in found) for name in found[0]}
 
     def _alike(
         self,

@@ -1,8 +1,10 @@
 """Recipes of the localizers: order of the data, augmentation, loss, members.
 
-Each member is trained apart, on all folds but its own, and validated on that one; `release.py`
-puts the members' averaged weights side by side into one network. Cross-entropy with label
-smoothing over locations, and over membrane-bound or soluble where that is known.
+Each member is trained apart, on all folds but its own, and validated on that one; of fold "none" on
+all, with settings that were chosen with others, and validated on nothing. `release.py` puts the
+members' averaged weights side by side into one network. A member may begin with one of a released
+checkpoint (`--start-from NAME`, `start_member`). Cross-entropy with label smoothing over locations,
+and over membrane-bound or soluble where that is known.
 
 With `logit_adjustment` the loss counts in how much oftener a location is drawn than it occurs among
 the data set's own proteins (Menon et al. 2021, arXiv 2007.07314, equation 10; label smoothing is
@@ -50,6 +52,7 @@ class Recipe:
     steps: int
     data: str = "deeploc1"
     fold: str = "0"
+    start_member: int = 0
     residues_per_batch: int = 32_000
     max_rows: int = 64
     max_length: int = 1000
@@ -130,15 +133,24 @@ def read_locations(data: str) -> tuple[str, ...]:
     return tuple((DEEPLOC_LOCATIONS if data.startswith("deeploc") else MULTILOC_LOCATIONS).values())
 
 
+NO_FOLD = "none"
+
+
 def split(proteins: Proteins, recipe: Recipe) -> tuple[Proteins, Proteins]:
     """What a member is trained on and what it is validated on; the test's fold is in neither, and
-    homologs of the validation's fold are not among the proteins added."""
+    homologs of the validation's fold are not among the proteins added. With `NO_FOLD` nothing is
+    held out."""
     held_out = {recipe.fold, "5" if recipe.data.startswith("multiloc") else "-"}
     train = np.array([held_out.isdisjoint(fold) for fold in proteins.fold])
     return (
         proteins.take(np.flatnonzero(train)),
         proteins.take(np.flatnonzero(proteins.fold == recipe.fold)),
     )
+
+
+def _seed(recipe: Recipe) -> tuple[int, int]:
+    """The recipe's seed and its fold's number, after the last fold's without one."""
+    return recipe.seed, 6 if recipe.fold == NO_FOLD else int(recipe.fold)
 
 
 def cut_batches(lengths: np.ndarray, recipe: Recipe) -> list[tuple[int, int]]:
@@ -160,7 +172,7 @@ def batches(proteins: Proteins, recipe: Recipe, start_step: int) -> Iterator[Bat
     """
     step = number = 0
     while True:
-        rng = np.random.default_rng([recipe.seed, int(recipe.fold), number])
+        rng = np.random.default_rng([*_seed(recipe), number])
         number += 1
         length = recipe.short_length if step < recipe.short_steps else recipe.max_length
         preprocessor = ProteinPreprocessor(PreprocessorConfig(proteins.locations, length))
@@ -264,7 +276,8 @@ class Run(BaseRun):
 
         from rnnzoo.deeploc import DeepLocConfig, build_network
 
-        keras.utils.set_random_seed(1000 * recipe.seed + int(recipe.fold))
+        seed, fold = _seed(recipe)
+        keras.utils.set_random_seed(1000 * seed + fold)
         config = DeepLocConfig(**recipe.network)
         super().__init__(recipe, folder, build_network(config, recipe.dtype))
         self.offsets = np.zeros(config.num_locations, np.float32) if offsets is None else offsets
@@ -276,6 +289,34 @@ class Run(BaseRun):
         self._predict = tf.function(
             lambda x: self.network(x, training=False), input_signature=[residues], autograph=False
         )
+
+    def weights_to_start_with(self, checkpoint: str) -> dict[str, np.ndarray]:
+        """Of a released ensemble those of the member that the recipe names, as the only one's."""
+        values = super().weights_to_start_with(checkpoint)
+        count = len({path.split("/")[0] for path in values})
+        member = self.recipe.start_member
+        if not 0 <= member < count:
+            raise SystemExit(f"{checkpoint} has {count} members: start_member={member} is none")
+        prefix = f"member_{member}/"
+        return {
+            f"member_0/{path.removeprefix(prefix)}": value
+            for path, value in values.items()
+            if path.startswith(prefix)
+        }
+
+    def origin(self, checkpoint: str) -> dict[str, Any]:
+        """Of a released ensemble what is told of the member that the recipe names."""
+        start = super().origin(checkpoint)
+        made_by = start.get("recipe", {})
+        if isinstance(made_by.get("members"), list):
+            member = self.recipe.start_member
+            del start["recipe"]
+            start |= {
+                "member": f"member {member}, {made_by['members'][member]}",
+                "folds": [made_by["folds"][member]],
+                "minutes": made_by["minutes"],
+            }
+        return start
 
     def _train_step(
         self, residues: Any, candidates: Any, membrane: Any, teachers: Any, rate: Any
@@ -355,7 +396,10 @@ class Run(BaseRun):
         return {name: np.concatenate(parts)[back] for name, parts in found.items()}
 
     def validate(self, proteins: Proteins) -> dict[str, float]:
-        """Accuracy, cross-entropy and membrane accuracy of the averaged weights."""
+        """Accuracy, cross-entropy and membrane accuracy of the averaged weights; nothing of no
+        proteins."""
+        if not len(proteins):
+            return {}
         out = self.predict(proteins)
         likelihood = out["location"][np.arange(len(proteins)), proteins.location]
         figures = {

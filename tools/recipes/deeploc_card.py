@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from recipes.deeploc import NO_FOLD
 from recipes.run import in_words, learning_curve, read_run, training_record
 
 # human insulin's precursor (secreted), yeast's COX4 (mitochondrion), SV40's small T with the
@@ -221,13 +222,15 @@ def task_of_runs(runs: list[Path]) -> tuple[Any, list[dict[str, Any]]]:
 
 
 def tables(name: str, runs: list[Path]) -> tuple[Any, ...]:
-    """How each member's figures on its own fold went."""
+    """How each member's figures on its own fold went, of those that have one."""
     from rnnzoo.manifest import TableRecord
 
     found = []
     for number, run in enumerate(runs):
         record, _ = read_run(run)
         fold = record["recipe"]["fold"]
+        if fold == NO_FOLD:
+            continue
         fields = learning_curve(f"python tools/train.py {name} --data DIR", run, lines=8)
         fields["title"] = f"learning curve of member {number}"
         fields["data"] = f"fold {fold}"
@@ -239,8 +242,9 @@ def tables(name: str, runs: list[Path]) -> tuple[Any, ...]:
 
 def _unseen_folds(run: dict[str, Any]) -> set[str]:
     """The folds that neither a run, nor what it began with, nor its teachers were trained on."""
-    unseen = {run["recipe"]["fold"]}
-    start = (run["start"] or {}).get("recipe", {})
+    unseen = {run["recipe"]["fold"]} - {NO_FOLD}
+    start = run["start"] or {}
+    start = start.get("recipe", start)
     unseen &= set(start.get("unseen_folds", start.get("folds", unseen)))
     for teacher in run["recipe"].get("teachers", ()):
         unseen &= _unseen_folds(read_run(Path(teacher))[0])
@@ -253,14 +257,11 @@ def recipe_record(name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
     began with, and of several each is told in words."""
     records = [_record(name, run) for run in runs]
     folds = [run["recipe"]["fold"] for run in runs]
-    begun = {
-        run["start"]["checkpoint"]: run["start"]["recipe"]["minutes"]
-        for run in runs
-        if run["start"] and "recipe" in run["start"]
-    }
+    starts = [run["start"] for run in runs if run["start"]]
+    begun = {start["checkpoint"]: start.get("recipe", start).get("minutes", 0) for start in starts}
     minutes = sum(run["seconds"] for run in runs) / 60 + sum(begun.values())
     told = [
-        f"fold {fold}: {'; '.join([in_words(record), *record.get('before', ())])}"
+        f"{_trained_on(fold)}: {'; '.join([in_words(record), *record.get('before', ())])}"
         for fold, record in zip(folds, records, strict=True)
     ]
     return {
@@ -268,8 +269,12 @@ def recipe_record(name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
         "minutes": round(minutes),
         "folds": folds,
         "unseen_folds": sorted(set.intersection(*map(_unseen_folds, runs))),
-        "members": told if len(told) > 1 else "trained on all folds but its own",
+        "members": told if len(told) > 1 else _trained_on(folds[0]),
     }
+
+
+def _trained_on(fold: str) -> str:
+    return "all folds" if fold == NO_FOLD else f"fold {fold}"
 
 
 def _record(name: str, run: dict[str, Any]) -> dict[str, Any]:

@@ -184,23 +184,30 @@ class Run:
 
     def start_from(self, checkpoint: str) -> None:
         """Give a new run the weights of a checkpoint, or the averaged ones of another run."""
-        if is_run(checkpoint):
-            _, arrays = read_run(Path(checkpoint))
-            values = dict(zip((v.path for v in self.network.weights), arrays, strict=True))
-        else:
-            from rnnzoo.registry import load
-
-            values = load(checkpoint, dtype="float32").weights_by_path()
+        values = self.weights_to_start_with(checkpoint)
         for variable, mean in zip(self.network.weights, self.average, strict=True):
             variable.assign(values[variable.path])
             mean.assign(values[variable.path])
+
+    def weights_to_start_with(self, checkpoint: str) -> dict[str, np.ndarray]:
+        """The weights of a checkpoint, or the averaged ones of another run, by their paths."""
+        if is_run(checkpoint):
+            _, arrays = read_run(Path(checkpoint))
+            return dict(zip((v.path for v in self.network.weights), arrays, strict=True))
+        from rnnzoo.registry import load
+
+        return load(checkpoint, dtype="float32").weights_by_path()
+
+    def origin(self, checkpoint: str) -> dict[str, Any]:
+        """What is written down of a checkpoint or run that this one starts from."""
+        return origin(checkpoint)
 
     def begin(self, title: str, checkpoint: str | None) -> None:
         """Go on with what the folder holds, or start; write the record and say so."""
         resumed = self.restore()
         if checkpoint and not resumed:
             self.start_from(checkpoint)
-        start = origin(checkpoint) if checkpoint else None
+        start = self.origin(checkpoint) if checkpoint else None
         record_recipe(self.recipe, self.folder, self.step, start)
         origin_name = f"going on from step {self.step:,}" if resumed else f"from {checkpoint}"
         if not (resumed or checkpoint):
@@ -231,11 +238,12 @@ class Run:
                 )
                 sums, since = 0.0, now
             if self.step % validate_every == 0 or self.step == self.recipe.steps:
-                figures = validate()
-                line = {"step": self.step, "seconds": self.seconds, **figures}
-                with (self.folder / "validation.jsonl").open("a") as log:
-                    log.write(json.dumps(line) + "\n")
-                print("valid " + "  ".join(f"{k} {v:.4f}" for k, v in figures.items()), flush=True)
+                if figures := validate():
+                    line = {"step": self.step, "seconds": self.seconds, **figures}
+                    with (self.folder / "validation.jsonl").open("a") as log:
+                        log.write(json.dumps(line) + "\n")
+                    told = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
+                    print(f"valid {told}", flush=True)
                 since = time.perf_counter()
             if time.perf_counter() - saved > SAVE_SECONDS:
                 self.save()
@@ -343,7 +351,8 @@ def training_record(command: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
     earlier: dict[str, Any] = {}
     start = run["start"] or {}
     if start and "recipe" not in start:  # a folder or a hub address, whose recipe is not known
-        earlier["before"] = [f"{start['checkpoint']}, fingerprint {start['fingerprint']}"]
+        told = [f"{start['checkpoint']}, fingerprint {start['fingerprint']}"]
+        earlier["before"] = [": ".join(told + [start["member"]] * ("member" in start))]
     elif start:
         before = start["recipe"]
         earlier["of that"] = f"{steps:,} steps, {minutes:.0f} minutes, begun with those of before"
