@@ -34,6 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 from bench import record  # noqa: E402
+from processor import processor  # noqa: E402
 
 ROWS = ("latency", "batch", "mixed", "growth", "decode", "train", "memory", "cold")
 _PACKAGES = ("rnnzoo", "tensorflow", "keras", "torch", "onnxruntime", "numpy")
@@ -49,15 +50,9 @@ def about(
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             versions[package] = "missing"
-    processor = platform.processor() or platform.machine()
-    described = Path("/proc/cpuinfo")
-    if described.exists():
-        lines = described.read_text().splitlines()
-        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-        processor = names[0] if names else processor
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
-        "machine": f"{processor}, {os.cpu_count()} cores, {platform.system()}",
+        "machine": f"{processor()}, {os.cpu_count()} cores, {platform.system()}",
         "peaks": peaks,
         "threads": threads,
         "rounds": rounds,

@@ -14,14 +14,13 @@ import itertools
 import json
 import math
 import os
-import platform
-import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from processor import lacks_bfloat16, processor
 
 SAVE_SECONDS = 180
 _FIXED = {"network", "data", "fold", "seed"}
@@ -213,6 +212,8 @@ class Run:
         if not (resumed or checkpoint):
             origin_name = "from the start"
         print(f"{title}, {self.network.count_params():,} parameters, {origin_name}", flush=True)
+        if self.recipe.dtype == "mixed_bfloat16" and lacks_bfloat16():
+            print(f"{processor()} has no bfloat16: --set 'dtype=\"float32\"' is faster", flush=True)
 
     def loop(
         self,
@@ -249,16 +250,6 @@ class Run:
                 self.save()
                 saved = time.perf_counter()
         self.save()
-
-
-def machine() -> str:
-    """The processor that trains, as the system names it."""
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = re.findall(r"^model name\s*: (.*)$", info.read_text(), re.MULTILINE)
-        model = names[0] if names else model
-    return f"{os.cpu_count()} cores of {model}"
 
 
 def is_run(path: str) -> bool:
@@ -303,7 +294,12 @@ def record_recipe(
         for key, value in fields.items():
             if step and before[key] != value:
                 changes.append(f"{key} {before[key]} until step {step:,}, then {value}")
-    record = {"recipe": fields, "machine": machine(), "changes": changes, "start": start}
+    record = {
+        "recipe": fields,
+        "machine": f"{os.cpu_count()} cores of {processor()}",
+        "changes": changes,
+        "start": start,
+    }
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
