@@ -85,6 +85,14 @@ def test_table_has_rates_ratios_reasons_and_who_is_ahead():
     assert "more than 1.1" not in record.table(report(rnnzoo=2.0, PyTorch=1.9))
 
 
+def short(raw):
+    """An input that is quick to run."""
+    if isinstance(raw, tuple):
+        samples, rate = raw
+        return samples[: rate // 2 + len(samples) % 99], rate
+    return raw[:50] if isinstance(raw, str) else [stroke[:20] for stroke in raw[:3]]
+
+
 def test_sizes_of_growth_are_compared_one_by_one():
     points = {"rnnzoo": [[8, 1.0], [16, 3.0]], "PyTorch": [[8, 1.0], [16, 2.0]]}
     figures = {name: {"median": 1.0} for name in points}
@@ -102,6 +110,42 @@ def test_the_floor_of_predict_is_that_of_its_batches(localizer, monkeypatch):
     assert m._floor("predict", raws)["operations"] == short["operations"] + long["operations"]
     monkeypatch.setattr(localizer, "loops", True)
     assert m._floor("predict", raws) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("localizer", 70), ("deepspeech-digits", 20), ("graves-handwriting-reader", 40)],
+)
+def test_peers_get_the_batches_that_predict_makes(name, count, request, monkeypatch):
+    family = (
+        request.getfixturevalue(name) if name == "localizer" else family_of(loaded_once(name), name)
+    )
+    assert not family.loops
+    raws = [short(raw) for raw in family.raws(count)]
+    expected = [tensors for _, tensors in family.batched(raws)]
+    given = []
+
+    class Enough(Exception):
+        pass
+
+    def outputs(**tensors):
+        given.append(tensors)
+        if len(given) == len(expected):
+            raise Enough
+        return outputs_of(**tensors)
+
+    outputs_of = family.task._outputs
+    monkeypatch.setattr(family.task, "_outputs", outputs)
+    with pytest.raises(Enough):
+        family.ask(family.task, raws)
+    for own, theirs in zip(given, expected, strict=True):
+        for key, tensor in theirs.items():
+            np.testing.assert_array_equal(own[key], tensor)
+
+
+def test_bare_imports_are_nobodys_rivals():
+    figures = {"rnnzoo": {"median": 2.0}, "import torch": {"median": 1.0}}
+    assert behind([record.Row("net", "cold", "import", figures)]) == []
 
 
 def test_the_better_of_two_of_ours_is_compared():
@@ -515,6 +559,8 @@ def test_the_readme_says_what_the_report_says():
         names = [record.ENGINES[engine] for engine in engines.split()]
         cases = [" ".join(case.split()) for case in re.findall(r'"([^"]*)"', cases)]
         assert getattr(record, name)(measured, cases, names) in text
+    whole = (ROOT / "tools" / "benchmarks" / "benchmark.md").read_text()
+    assert whole == record.table(measured) + "\n"
 
 
 def test_reports_are_merged_by_the_command(tmp_path):

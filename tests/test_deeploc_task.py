@@ -28,6 +28,7 @@ from rnnzoo.deeploc import (
     likelihood_tree,
 )
 from rnnzoo.deeploc.decode import leaves
+from rnnzoo.deeploc.table import CSVFormat, ResultTable
 from rnnzoo.errors import ConfigError, InputError
 
 NAME = "deeploc-attn"
@@ -102,6 +103,19 @@ def test_pairs_of_every_kind_keep_their_ids(localizer):
     assert localizer.predict(np.array("MKV"))[0].sequence == "MKV"
 
 
+def test_a_data_set_is_read_as_it_comes(localizer):
+    endless = tf.data.Dataset.from_tensors("MKV").repeat()
+    for dataset in (endless, endless.batch(3)):
+        assert next(localizer.stream(dataset)).sequence == "MKV"
+    with pytest.raises(InputError, match=r"data\.Dataset of strings"):
+        localizer.predict(tf.data.Dataset.range(3))
+
+
+def test_a_batch_to_train_on_may_hold_an_id_twice(small):
+    residues, _, _ = small.training_batch([("a", "MKV"), ("a", "MKV")], ["Nucleus"] * 2)
+    assert residues.shape == (2, 3)
+
+
 def test_an_id_may_hold_anything(localizer, tmp_path):
     localizer.predict(("a$_$b<", "MKV")).plot().figure.savefig(tmp_path / "a.png")
 
@@ -173,8 +187,11 @@ def test_plot_csv_and_html(localizer, tmp_path):
         assert "".join(row[1] for row in table[1:]) == PROTEINS[name]
         assert (tmp_path / "a.csv").read_text() == found.importance_csv()
         assert found.location in found._repr_html_()
+        assert "not shown" not in found._repr_html_()
     with pytest.raises(InputError, match="cannot write"):
         found.importance_csv("/none/a.csv")
+    both_ends = localizer.predict("MKV" * 1000)._repr_html_()
+    assert "… 1,000 residues not shown …" in both_ends and 'title="V3000: ' in both_ends
 
 
 def test_a_bad_record_is_named_or_left_out(localizer):
@@ -289,13 +306,13 @@ def test_an_interrupted_table_goes_on(fasta, tmp_path, capsys, as_json):
     lines = expected.splitlines(keepends=True)
     out.mkdir()
     record = f"{name}.run.json"
-    (out / record).write_text((whole / record).read_text())
+    (out / f"{name}.partial.run.json").write_text((whole / record).read_text())
     (out / f"{name}.partial").write_text("".join(lines[:3]) + lines[3][:20])
     assert main([*arguments, "-o", str(out)]) == 2
     assert "--resume" in capsys.readouterr().err
     assert main([*arguments, "-o", str(out), "--resume"]) == 0
     close_tables((out / name).read_text(), expected)
-    assert not (out / f"{name}.partial").exists()
+    assert {path.name for path in out.iterdir()} == {name, record}
     before = (out / name).read_bytes()
     assert main([*arguments, "-o", str(out), "--resume"]) == 0  # complete: nothing is done again
     assert "complete" in capsys.readouterr().err
@@ -368,6 +385,43 @@ def test_tables_of_two_models_or_inputs_never_mix(fasta, tmp_path, capsys):
     assert main([*resume, str(fasta)]) == 2
 
 
+def test_an_unfinished_table_beside_a_complete_one_is_kept(fasta, tmp_path, capsys):
+    out, other = tmp_path / "out", tmp_path / "other.fasta"
+    other.write_text(">else\nMKV\n")
+    lines = "".join(f">{n}\nMKVLAAG\n" for n in range(600)) + ">bad\nM1\n"
+    (tmp_path / "long.fasta").write_text(lines)
+    assert main(["predict", NAME, str(fasta), "-o", str(out)]) == 0
+    whole = (out / "results.csv").read_text()
+    assert main(["predict", NAME, str(tmp_path / "long.fasta"), "-o", str(out)]) == 2
+    assert "the rows so far are kept" in capsys.readouterr().err
+    begun = (out / "results.csv.partial").read_text()
+    assert begun.count("\n") == 1 + 512
+    assert main(["predict", NAME, str(other), "-o", str(out), "--resume"]) == 2
+    assert (out / "results.csv").read_text() == whole
+    assert (out / "results.csv.partial").read_text() == begun
+
+
+def test_a_run_that_fails_leaves_the_record_of_the_table_before(fasta, tmp_path):
+    out = tmp_path / "out"
+    assert main(["predict", NAME, str(fasta), "-o", str(out)]) == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    other = ["predict", "deeploc-multiloc-clean", "-o", str(out)]
+    assert main([*other, "M1"]) == 2
+    form = CSVFormat(("here",), False)
+    with pytest.raises(InputError, match="first"), ResultTable(out, form, {"model": "another"}):
+        raise InputError("the first protein cannot be read")
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_a_table_without_membrane_has_its_own_locations(tmp_path):
+    out = tmp_path / "out"
+    assert main(["predict", "deeploc-multiloc", "MKV", "MSDEE", "-o", str(out)]) == 0
+    lines = table(out)
+    places = rnnzoo.load("deeploc-multiloc").preprocessor.config.locations
+    assert lines[0].split(",") == ["Protein_ID", "Localizations", "Signals", *places]
+    assert len(lines) == 3
+
+
 def test_tables_of_two_adapters_never_mix(small, tmp_path, capsys):
     small.save(tmp_path / "base")
     for name in ("first", "second"):
@@ -404,6 +458,17 @@ def test_invalid_records_are_reported_at_the_end(tmp_path, capsys):
     assert main(arguments) == 0
     assert "left out: record 'bad'" in capsys.readouterr().err
     assert [line.split(",")[0] for line in table(tmp_path / "skip")[1:]] == ["a", "b"]
+    # all are named in a file, also of a run that fails at the end
+    path.write_text(">a\nMKVLA\n" + "".join(f">bad{n}\nM1\n" for n in range(30)))
+    broken = tmp_path / "broken.fa"
+    broken.write_text("no header\n")
+    folder = tmp_path / "many"
+    arguments = ["predict", NAME, str(path), str(broken), "-o", str(folder), "--skip-invalid"]
+    assert main(arguments) == 2
+    told = capsys.readouterr().err
+    assert told.count("left out: record") == 20 and "all 30 that were left out" in told
+    assert (folder / "left_out.txt").read_text().count("record 'bad") == 30
+    assert f"rnnzoo: {broken}, line 1: expected FASTA" in told
 
 
 @pytest.mark.parametrize(

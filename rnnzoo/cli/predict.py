@@ -36,32 +36,41 @@ def predict(options: argparse.Namespace) -> None:
     if options.plot:
         _check_plot(options.plot)
     messages: list[str] = []
-    with quiet(options.verbose):
-        model = registry.load(options.name, **loaded_as(options))
-        if options.workers is not None and model.raw_kind != "proteins":
-            raise InputError(
-                "--workers is for models that read proteins; for others see rnnzoo.bulk"
-            )
-        by_kind = {
-            "count": predict_count,
-            "ink": predict_ink,
-            "lines": _predict_lines,
-            "proteins": predict_proteins,
-            "sound": predict_sound,
-            "strokes": predict_strokes,
-        }
-        first = by_kind[model.raw_kind](model, choices, options, messages)
-        if options.plot:
-            if first is None:
-                raise InputError("nothing was predicted in this run, so nothing is plotted")
-            try:
-                with warnings.catch_warnings():
-                    warnings.filterwarnings("ignore", "Glyph")  # of scripts the font lacks
-                    first.plot().figure.savefig(options.plot, dpi=150)
-            except OSError as error:
-                raise InputError(f"cannot write {options.plot}: {error.strerror}") from error
-    for message in messages:
-        print(f"rnnzoo: {message}", file=sys.stderr)
+    try:
+        with quiet(options.verbose):
+            first = _predict(options, choices, messages)
+            if options.plot:
+                _plot(first, options.plot)
+    finally:
+        for message in messages:
+            print(f"rnnzoo: {message}", file=sys.stderr)
+
+
+def _predict(options: argparse.Namespace, choices: dict[str, Any], messages: list[str]) -> Any:
+    """Load the model and run it; returns the first result."""
+    model = registry.load(options.name, **loaded_as(options))
+    if options.workers is not None and model.raw_kind != "proteins":
+        raise InputError("--workers is for models that read proteins; for others see rnnzoo.bulk")
+    by_kind = {
+        "count": predict_count,
+        "ink": predict_ink,
+        "lines": _predict_lines,
+        "proteins": predict_proteins,
+        "sound": predict_sound,
+        "strokes": predict_strokes,
+    }
+    return by_kind[model.raw_kind](model, choices, options, messages)
+
+
+def _plot(first: Any, path: str) -> None:
+    if first is None:
+        raise InputError("nothing was predicted in this run, so nothing is plotted")
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph")  # of scripts the font lacks
+            first.plot().figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _check_plot(path: str) -> None:

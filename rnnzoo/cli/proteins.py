@@ -34,28 +34,49 @@ def predict_proteins(
         raise InputError("--resume goes on with the table in a folder: name it by -o")
     if options.workers is not None and not options.output:
         raise InputError("--workers fills the table in a folder: name it by -o")
-    skipped: list[InputError] | None = [] if options.skip_invalid else None
+    skipped: list[InputError] = []
     batch_size = choices.pop("batch_size", None)
     choose_options(model.decoding, choices)  # before anything is read or written
-    proteins = model.preprocessor.proteins(_inputs(options), skipped)
+    proteins = model.preprocessor.proteins(
+        _inputs(options), skipped if options.skip_invalid else None
+    )
     first_protein = next(proteins, None)
     if first_protein is None:
         raise (skipped or [InputError("there is no protein to read")])[0]
     proteins = itertools.chain([first_protein], proteins)
-    if options.output:
-        first = _into_folder(model, proteins, batch_size, choices, options, messages)
-    else:
-        first = None
-        for found in model.stream(proteins, batch_size, "auto", None, **choices):
-            first = found if first is None else first
-            print(
-                json.dumps(found.to_dict(), ensure_ascii=False) if options.json else _row(found),
-                flush=True,
-            )
-    messages += [f"left out: {error}" for error in (skipped or [])[:_SHOWN]]
-    if skipped and len(skipped) > _SHOWN:
-        messages.append(f"left out: {len(skipped) - _SHOWN:,} more")
+    try:
+        if options.output:
+            return _into_folder(model, proteins, batch_size, choices, options, messages)
+        return _printed(model.stream(proteins, batch_size, "auto", None, **choices), options.json)
+    finally:
+        if skipped:
+            messages += _left_out(skipped, options.output)
+
+
+def _printed(results: Iterator[Any], as_json: bool) -> Any:
+    """Print each result as it comes; returns the first."""
+    first = None
+    for found in results:
+        first = found if first is None else first
+        print(
+            json.dumps(found.to_dict(), ensure_ascii=False) if as_json else _row(found), flush=True
+        )
     return first
+
+
+def _left_out(skipped: list[InputError], folder: str | None) -> Iterator[str]:
+    """What a person is told of records that could not be read; all of them stand in a file of the
+    folder, if there is one."""
+    yield from (f"left out: {error}" for error in skipped[:_SHOWN])
+    if folder:
+        path = Path(folder) / "left_out.txt"
+        try:
+            path.write_text("".join(f"{error}\n" for error in skipped), encoding="utf-8")
+            yield f"all {len(skipped):,} that were left out: {path}"
+        except OSError as error:
+            yield f"cannot write {path}: {error.strerror or error}"
+    elif len(skipped) > _SHOWN:
+        yield f"left out: {len(skipped) - _SHOWN:,} more"
 
 
 def _row(found: Any) -> str:
@@ -106,12 +127,18 @@ def _into_folder(
     try:
         with ResultTable(options.output, form, made_by, options.resume) as table:
             rest = table.rest(proteins)
-            if options.workers is not None:
-                _fill(table, rest, {"batch_size": batch_size, **choices}, options)
-            else:
-                for found in model.stream(rest, batch_size, "auto", None, **choices):
-                    first = found if first is None else first
-                    table.write(found)
+            try:
+                if options.workers is not None:
+                    _fill(table, rest, {"batch_size": batch_size, **choices}, options)
+                else:
+                    for found in model.stream(rest, batch_size, "auto", None, **choices):
+                        first = found if first is None else first
+                        table.write(found)
+            except InputError as error:
+                if not table.written:
+                    raise
+                kept = "the rows so far are kept: mend the input and go on by --resume"
+                raise InputError(f"{error}; {kept}") from error
             print(table.finish())
     except KeyboardInterrupt:
         print("rnnzoo: the rows so far are kept; go on by --resume", file=sys.stderr)

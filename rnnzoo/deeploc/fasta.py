@@ -105,6 +105,8 @@ def open_fasta(path: str | os.PathLike[str]) -> Iterator[Record]:
     try:
         with Path(path).open("rb") as file:
             yield from stream_fasta(file, source)
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"cannot read {source}: {error.strerror or error}") from error
     except ValueError as error:  # a path with a null character

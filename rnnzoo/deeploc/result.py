@@ -16,6 +16,8 @@ from rnnzoo.deeploc.decode import Node, likelihood_tree
 from rnnzoo.errors import InputError
 from rnnzoo.figures import new_figure
 
+_SHOWN_END = 1000  # residues of each end that a notebook shows
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Localization:
@@ -166,7 +168,8 @@ class Localization:
 
     def _draw_importance(self, ax: Any) -> None:
         positions = np.arange(1, len(self.sequence) + 1)
-        ax.bar(positions, self.importance, width=1.0, color="C0")
+        looked_at = np.flatnonzero(self.importance)
+        ax.bar(looked_at + 1, self.importance[looked_at], width=1.0, color="C0")
         ax.set_xlim(0.5, len(self.sequence) + 0.5)
         ax.set_xlabel("residue")
         ax.set_ylabel("importance")
@@ -199,13 +202,17 @@ class Localization:
             for name, p in sorted(self.likelihoods.items(), key=lambda item: -item[1])
         )
         strongest = float(self.importance.max()) or 1.0
-        chain = "".join(
+        residues = [
             f'<span style="background:rgba(221,132,82,{weight / strongest:.2f})" '
             f'title="{residue}{position}: {weight:.4f}">{residue}</span>'
             for position, (residue, weight) in enumerate(
-                zip(self.sequence[:2000], self.importance, strict=False), 1
+                zip(self.sequence, self.importance, strict=True), 1
             )
-        )
+        ]
+        if len(residues) > 2 * _SHOWN_END:
+            hidden = len(residues) - 2 * _SHOWN_END
+            residues[_SHOWN_END:-_SHOWN_END] = [f" … {hidden:,} residues not shown … "]
+        chain = "".join(residues)
         membrane = ""
         if self.membrane is not None:
             kind = "membrane-bound" if self.membrane_bound else "soluble"

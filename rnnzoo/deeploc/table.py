@@ -2,7 +2,8 @@
 
 While a run lasts, its rows stand in `results.csv.partial`; when it is complete the file gets its
 name. `results.csv.run.json` beside it says by what it was made, so that rows of two models never
-meet in one table.
+meet in one table; that of an unfinished table is kept apart, in `results.csv.partial.run.json`,
+since a complete one of before may lie beside it.
 """
 
 from __future__ import annotations
@@ -99,6 +100,8 @@ class ResultTable:
         self.path = self.folder / form.filename
         self.partial = self.folder / f"{form.filename}.partial"
         self.record = self.folder / f"{form.filename}.run.json"
+        self.partial_record = self.folder / f"{form.filename}.partial.run.json"
+        self._copied = False
         self._file: IO[str] | None = None
         self.written = 0  # rows of this run
         try:
@@ -113,21 +116,26 @@ class ResultTable:
             raise InputError(
                 f"{self.partial} is an unfinished table: go on with it by --resume, or delete it"
             )
-        if resume and (begun or self.path.exists()):
+        if not begun:
+            self.partial_record.unlink(missing_ok=True)  # of a stop before there was a table
+        self._copied = resume and not begun and self.path.exists()
+        if begun or self._copied:
             self._compare()
-        if resume and not begun and self.path.exists():
+        if self._copied:
             shutil.copyfile(self.path, self.partial)
         elif not begun:
-            self.record.write_text(json.dumps(self.made_by, indent=1) + "\n", encoding="utf-8")
+            made_by = json.dumps(self.made_by, indent=1) + "\n"
+            self.partial_record.write_text(made_by, encoding="utf-8")
             self.partial.write_text(self.form.header, encoding="utf-8")
         self._drop_half_line()
         self._file = self.partial.open("a", encoding="utf-8")
 
     def _compare(self) -> None:
+        record = self.partial_record if self.partial_record.exists() else self.record
         try:
-            found = json.loads(self.record.read_text(encoding="utf-8"))
+            found = json.loads(record.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise InputError(f"{self.record} does not say what made the table: {error}") from error
+            raise InputError(f"{record} does not say what made the table: {error}") from error
         for key, value in self.made_by.items():
             if found.get(key) != value:
                 raise InputError(
@@ -179,11 +187,10 @@ class ResultTable:
         self._file.close()
         if kind is None or not self.partial.exists():
             return
-        if self.path.exists() and self.written == 0:  # a complete table, opened to go on
+        empty = self.partial.stat().st_size == len(self.form.header.encode())
+        if empty or (self._copied and not self.written):
             self.partial.unlink()
-        elif self.partial.stat().st_size == len(self.form.header.encode()):
-            self.partial.unlink()
-            self.record.unlink()
+            self.partial_record.unlink(missing_ok=True)
 
     def write(self, found: Localization) -> None:
         """Put a row below the others."""
@@ -206,5 +213,7 @@ class ResultTable:
         assert self._file is not None
         os.fsync(self._file.fileno())
         self._file.close()
+        if self.partial_record.exists():
+            self.partial_record.replace(self.record)
         self.partial.replace(self.path)
         return self.path

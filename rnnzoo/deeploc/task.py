@@ -166,7 +166,8 @@ class ProteinLocalizer(Task):
     def training_batch(self, inputs: list[Any], targets: list[Any]) -> tuple[Any, Any, Any]:
         """Residues, labels and their weights. A target is a location's name, or (location,
         membrane) with True for membrane-bound, False for soluble, None for unknown."""
-        proteins = list(self.preprocessor.proteins(inputs))
+        # one by one: an id may be there twice, as of a rare location that is drawn again
+        proteins = [one for raw in inputs for one in self.preprocessor.proteins([raw])]
         names = {name: number for number, name in enumerate(self.preprocessor.config.locations)}
         pairs = [_labels(target) for target in targets]
         labels = {"location": np.array([names[place] for place, _ in pairs], np.int32)}
@@ -237,7 +238,8 @@ class ProteinLocalizer(Task):
         skipped: list[InputError] | None = None,
         **options: Any,
     ) -> Iterator[Localization]:
-        """As `predict`, one result after the other: a file of any size in constant memory.
+        """As `predict`, one result after the other. Of a file of any size 512 proteins are in
+        memory at once, and some 100 bytes for each id, so that none comes twice.
 
         Examples
         --------
@@ -248,10 +250,9 @@ class ProteinLocalizer(Task):
         """
         chosen = choose_options(self.decoding, options)
         batch_size = check_batch_size(batch_size, 64)
-        if isinstance(inputs, tf.data.Dataset) and isinstance(inputs.element_spec, tuple):
-            batched = len(inputs.element_spec[0].shape)
-            inputs = (inputs.unbatch() if batched else inputs).as_numpy_iterator()
-        elif tf.is_tensor(inputs) or isinstance(inputs, tf.data.Dataset):
+        if isinstance(inputs, tf.data.Dataset):
+            inputs = _one_by_one(inputs)
+        elif tf.is_tensor(inputs):
             inputs, _ = raw_inputs(inputs)
         proteins = self.preprocessor.proteins(inputs, skipped)
         return self._stream(proteins, batch_size, verbose, chosen)
@@ -297,6 +298,18 @@ class ProteinLocalizer(Task):
                 importance=self.preprocessor.spread(out["importance"][row], length),
                 read=min(length, limit),
             )
+
+
+def _one_by_one(dataset: tf.data.Dataset) -> Iterator[Any]:
+    """The strings, or tuples of strings, of a data set, batched or not."""
+    spec = dataset.element_spec
+    parts = spec if isinstance(spec, tuple) else (spec,)
+    if not all(isinstance(part, tf.TensorSpec) and part.dtype == tf.string for part in parts):
+        raise InputError(
+            "expected a tf.data.Dataset of strings, or of (id, sequence) pairs of strings; its "
+            f"elements are {spec}"
+        )
+    yield from (dataset.unbatch() if len(parts[0].shape) else dataset).as_numpy_iterator()
 
 
 def _labels(target: Any) -> tuple[Any, Any]:

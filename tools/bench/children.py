@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.record import KERAS, RNNZOO_INT8, RNNZOO_ONNX, XLA, Row
+from bench.record import BARE_IMPORT, KERAS, RNNZOO_INT8, RNNZOO_ONNX, XLA, Row
 from bench.rows import BATCH, Measurement
 from bench.timing import summary
 
@@ -86,7 +86,7 @@ def processes(m: Measurement, threads: int, folder: Path, rows: set[str]) -> Ite
         "rnnzoo reads raw inputs and searches or draws as by default; PyTorch and ONNX Runtime are "
         "given tensors that were made before, and run the network once"
     )
-    bare = {f"import {name}": found[name] for name in _BARE if name in found}
+    bare = {f"{BARE_IMPORT}{name}": found[name] for name in _BARE if name in found}
     if "memory" in rows:
         figures = {name: _of(runs, "megabytes") for name, runs in (engines | bare).items()}
         case = f"most memory, one input and a batch of {BATCH}"
@@ -99,8 +99,7 @@ def processes(m: Measurement, threads: int, folder: Path, rows: set[str]) -> Ite
         cases = {"import": ("import",), "load": ("load",), "first prediction": ("first",)}
         for case, parts in {**cases, "all three": ("import", "load", "first")}.items():
             figures = {name: _of(runs, *parts) for name, runs in engines.items()}
-            if len(parts) > 1:
-                figures |= {name: _of(runs, "import") for name, runs in bare.items()}
+            figures |= {name: _of(runs, "import") for name, runs in bare.items()}
             yield Row(entry, "cold", case, figures, left_out=left_out, note=note)
         if converted:
             figures = {name: _of(runs, "first") for name, runs in converted.items()}

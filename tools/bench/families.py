@@ -19,6 +19,7 @@ import numpy as np
 
 from bench import inputs
 from rnnzoo.ctc import greedy
+from rnnzoo.deeploc.task import WINDOW
 from rnnzoo.inputs import batches_by_length
 
 Tensors = dict[str, np.ndarray]
@@ -143,7 +144,7 @@ class Proteins(Family):
     growing = (128, 256, 512, 1000)
     train_rows = 64
     without_dropout: ClassVar[dict[str, Any]] = {"dropout": 0.0, "input_dropout": 0.0}
-    batch_size, at_once, window = 64, 2**15, 512
+    batch_size, at_once, window = 64, 2**15, WINDOW
 
     def raws(self, count: int) -> list[str]:
         return [inputs.INSULIN, *inputs.proteins(count - 1, self.data)]

@@ -31,6 +31,7 @@ ENGINES = {
     "torch": TORCH,
 }
 _SPREAD_OF = 3  # fewer samples than this have none
+BARE_IMPORT = "import "
 CLOSE = 1.1  # a peer that is faster by more than this has to be explained
 
 
@@ -61,7 +62,7 @@ class Row:
     own_amounts : dict
         `amounts` by engine, of those whose results are others.
     measured : str
-        On which day, with how many rounds.
+        On which day, with how many rounds, on which processor.
     """
 
     entry: str
@@ -80,7 +81,8 @@ class Row:
 
     def ratios(self, ours: Collection[str] = OURS) -> dict[str, float]:
         """The median of each other engine over that of the better of `ours`: below 1 it is
-        faster, or takes less. None of exponents, and of engines whose results differ too much.
+        faster, or takes less. None of exponents, of engines whose results differ too much, and of
+        bare imports, which are what an engine's own takes at the least.
 
         Examples
         --------
@@ -91,7 +93,7 @@ class Row:
         own = [self.figures[name]["median"] for name in ours if name in self.figures]
         if not own or self.unit == "exponent":
             return {}
-        others = (name for name in self.figures if name not in OURS)
+        others = (n for n in self.figures if n not in OURS and not n.startswith(BARE_IMPORT))
         return {name: self.figures[name]["median"] / min(own) for name in others}
 
 

@@ -146,7 +146,7 @@ class Measurement:
     def _floor(self, part: str, given: Any) -> dict[str, float]:
         """What the arithmetic of a network's call, or of `predict`'s batches, takes at the least;
         nothing of `predict` where it goes step by step, how often depends on what is found."""
-        if self.peaks is None or (part == "predict" and self.family.loops):
+        if not self.peaks or (part == "predict" and self.family.loops):
             return {}
         runs = [given] if part == "network" else [run for _, run in self.family.batched(given)]
         found = [floor(self.family.task, tensors, self.peaks) for tensors in runs]
