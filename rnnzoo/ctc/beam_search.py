@@ -8,8 +8,8 @@ arXiv 1408.2873, algorithm 1). A scorer adds what it thinks of each symbol as it
 flashlight-text's C++ decoder (0.0.7, lexicon-free, all symbols tried) was looked at: on the same
 log-probabilities of 133 recordings with beam 100 it took 11.7 s where this search took 2.3, before
 it went without loops over prefixes, and had 56.3 % of the words wrong for 56.6; with a character
-n-gram of order 6 17.4 s and 43.2 % for 3.5 s and 38.3. Its language models are KenLM's, which are estimated by a program that no wheel
-brings.
+n-gram of order 6 17.4 s and 43.2 % for 3.5 s and 38.3. Its language models are KenLM's, which are
+estimated by a program that no wheel brings.
 """
 
 from __future__ import annotations
