@@ -1,10 +1,10 @@
 """Bulk prediction on Ray Data (an extra): a model in each worker, on one machine or many.
 
 `BatchPredictor` is what `ray.data.Dataset.map_batches` takes; `map_in_order` runs one over a stream
-of blocks, as `rnnzoo predict --workers` does. Ray starts a worker that died anew and has its block
-done again, up to three times: a block that kills every worker ends the run instead of keeping it
-busy for ever. An error in a block ends it too (Ray's `max_errored_blocks` is 0), as otherwise its
-rows would be missing. The driver holds the blocks of one round, and no more.
+of blocks, as `rnnzoo predict --workers` does. A block whose worker died, or that ended in an error,
+is done again, up to three times, by a worker that Ray started anew where one died. One that fails
+each time ends the run (Ray's `max_errored_blocks` is 0), as otherwise its rows would be missing.
+The driver holds the blocks of one round, and no more.
 """
 
 from __future__ import annotations
@@ -227,6 +227,7 @@ def _dataset(
     context = dataset.context
     context.execution_options.preserve_order = True
     context.max_errored_blocks = 0
+    context.actor_task_retry_on_errors = True
     context.enable_progress_bars = context.print_on_execution_start = False
     return dataset
 

@@ -55,6 +55,42 @@ assert not ray.is_initialized()
 """
 
 
+# Blocks of numbers, of which the second fails: once, always, or with its worker. The tries are
+# written down, and what came back.
+FAILING = """
+import json, os, signal, sys
+from rnnzoo.bulk import map_in_order
+from rnnzoo.errors import WorkerError
+
+folder = sys.argv[1]
+
+class Failing:
+    def __init__(self, how):
+        self.how = how
+
+    def __call__(self, batch):
+        number = int(batch["n"][0])
+        log = f"{folder}/{self.how}-{number}"
+        tries = os.path.getsize(log) if os.path.exists(log) else 0
+        with open(log, "a") as file:
+            file.write("x")
+        if number == 1 and self.how == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if number == 1 and (self.how == "always" or not tries):
+            raise OSError("the disk is full")
+        return {"n": [number]}
+
+for how in ("once", "always", "killed"):
+    given, said = [], ""
+    try:
+        for block in map_in_order([{"n": [n]} for n in range(3)], Failing, {"how": how}, workers=1):
+            given += block["n"]
+    except WorkerError as error:
+        said = str(error)
+    print(json.dumps([how, given, said, os.path.getsize(f"{folder}/{how}-1")]))
+"""
+
+
 @pytest.fixture(scope="module")
 def fasta(tmp_path_factory):
     """Short proteins of many lengths: pieces of insulin's precursor."""
@@ -87,6 +123,25 @@ def test_nothing_is_lost_with_a_worker_that_is_killed(fasta, tmp_path):
     killed, again = [worker for first, worker in begun if first == "protein_20"]
     assert killed != again
     assert len({worker for _, worker in begun}) >= 2
+
+
+def test_a_block_that_failed_is_done_again_and_one_that_always_fails_ends_the_run(tmp_path):
+    pytest.importorskip("ray.data", reason="needs the extra ray")
+    process = subprocess.run(
+        [sys.executable, "-c", FAILING, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": str(ROOT)} | {"RAY_ADDRESS": ""},
+    )
+    assert process.returncode == 0, process.stderr
+    lines = process.stdout.splitlines()  # Ray tells there what it does again
+    once, always, killed = [json.loads(line) for line in lines if line.startswith('["')]
+    assert once == ["once", [0, 1, 2], "", 2]
+    for how, given, said, tries in (always, killed):
+        assert given in ([], [0]) and "could not be done" in said, how
+        assert tries == 4
+    assert "disk is full" in always[2]
 
 
 def test_batches_of_columns_keep_their_rows():
