@@ -13,6 +13,7 @@ import contextlib
 import itertools
 import json
 import os
+import re
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -198,12 +199,20 @@ def _rounds(
                 for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
                     yield table.to_pydict()
             except Exception as error:  # Ray's own are of many kinds
-                reason = str(error).strip().splitlines()[-1]
+                reason = _reason(str(error).strip())
                 raise WorkerError(
                     f"a block could not be done by any worker: {reason}. The results of those "
                     "before it are there"
                 ) from error
             some = list(itertools.islice(blocks, workers * _BLOCKS_OF_A_ROUND))
+
+
+def _reason(told: str) -> str:
+    """The last line that names an error which is not Ray's own, of what Ray tells with tracebacks
+    and advice; one of Ray's, or the last line, if there is none."""
+    named = re.findall(r"^[\w.]+(?:Error|Exception)\b.*$", told, re.MULTILINE)
+    others = [line for line in named if not line.startswith("ray.")]
+    return str([*told.splitlines(), *named, *others][-1])
 
 
 def _dataset(
