@@ -132,7 +132,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("-o", "--output", type=Path, default=Path("benchmark"), metavar="FOLDER")
     found.add_argument("--merge", nargs="+", type=Path, metavar="JSON", help="put reports together")
     found.add_argument(
-        "--brief", nargs="+", metavar="CASE", help="print these cases alone, in short"
+        "--brief", nargs="+", metavar="CASE", help="print these cases or rows alone, in short"
     )
     found.add_argument("--rates", nargs="+", metavar="CASE", help="print these cases' rates alone")
     found.add_argument("--floors", action="store_true", help="print what has a floor alone")

@@ -47,6 +47,8 @@ class Scorer(Protocol):
 
 def weighted(weight: float, scores: np.ndarray) -> np.ndarray:
     """Scores times a weight; what is forbidden (-inf) stays so, whatever the weight."""
+    if weight > 0:
+        return weight * np.asarray(scores)
     found = np.full(np.shape(scores), -np.inf)
     return np.multiply(weight, scores, out=found, where=scores > -np.inf)
 
@@ -405,9 +407,8 @@ class PrefixBeamSearch:
         chosen = fresh[keep[len(stay) :] - len(staying)]
         rows, columns = np.divmod(chosen, max(1, len(symbols)))
         new, parents = symbols[columns], self._nodes[rows]
-        children = [*map(self._child, parents.tolist(), new.tolist())]
         self._place(
-            np.concatenate([self._nodes[stay], np.array(children, int)]),
+            np.concatenate([self._nodes[stay], self._grown(parents, new)]),
             np.concatenate([self._parents[stay], parents]),
             np.concatenate([self._ends[stay], new]),
         )
@@ -438,13 +439,18 @@ class PrefixBeamSearch:
         same[there] = np.logaddexp(same[there], grown[grew])
         grown[grew] = -np.inf
 
-    def _child(self, node: int, symbol: int) -> int:
-        """The node of a prefix with one more symbol."""
-        known = self._children.setdefault(node * self.num_symbols + symbol, len(self._parent))
-        if known == len(self._parent):
-            self._parent.append(node)
-            self._symbol.append(symbol)
-        return known
+    def _grown(self, parents: np.ndarray, symbols: np.ndarray) -> np.ndarray:
+        """The nodes of prefixes with one more symbol each."""
+        found, count = [], len(self._parent)
+        for key in (parents * self.num_symbols + symbols).tolist():
+            node = self._children.setdefault(key, count)
+            if node == count:
+                count += 1
+                parent, symbol = divmod(key, self.num_symbols)
+                self._parent.append(parent)
+                self._symbol.append(symbol)
+            found.append(node)
+        return np.array(found, int)
 
     def _forget_lost(self, root: int = 0) -> None:
         """Drop the nodes from which no prefix that is kept descends, and those above the root."""

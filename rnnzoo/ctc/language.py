@@ -347,8 +347,12 @@ class Combined:
 
     def scores(self, states: np.ndarray) -> np.ndarray:
         """Of appending each symbol to each state: [states, symbols]."""
-        found = [weighted(w, scorer.scores(states[:, own])) for scorer, w, own in self._scorers]
-        return np.sum(found, axis=0)
+        total, *others = (
+            weighted(w, scorer.scores(states[:, own])) for scorer, w, own in self._scorers
+        )
+        for found in others:
+            total = total + found
+        return total
 
     def advance(self, states: np.ndarray, symbols: np.ndarray) -> np.ndarray:
         """The states after each has got its symbol [states]."""

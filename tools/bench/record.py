@@ -183,11 +183,15 @@ def brief(report: Mapping[str, Any], cases: Iterable[str], engines: Collection[s
 def _chosen(
     report: Mapping[str, Any], cases: Iterable[str], engines: Collection[str]
 ) -> tuple[list[Row], list[str]]:
-    """The rows of some cases, by entry and in the cases' order, and those of the engines that have
-    a figure in them."""
+    """The rows of some cases, or of a kind ("train"), by entry and in the order asked for; and the
+    engines that have a figure in them."""
     wanted = list(cases)
-    rows = [Row(**row) for row in report["rows"] if row["case"] in wanted]
-    rows.sort(key=lambda row: (row.entry, wanted.index(row.case)))
+
+    def place(row: Row) -> int:
+        return wanted.index(row.case if row.case in wanted else row.row)
+
+    rows = [Row(**row) for row in report["rows"] if {row["case"], row["row"]}.intersection(wanted)]
+    rows.sort(key=lambda row: (row.entry, place(row)))
     return rows, [n for n in ORDER if n in engines and any(n in row.figures for row in rows)]
 
 
