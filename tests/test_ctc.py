@@ -193,6 +193,58 @@ def test_forgetting_lost_prefixes_changes_nothing(monkeypatch):
     assert len(pruned._parent) < len(search._parent)
 
 
+def plain_search(log_probs, beam_size, scorer, weight, least):
+    """Prefix beam search prefix by prefix: what each that is kept scores at the end."""
+    none = np.zeros((1, 0), int)
+    beam = {(): (0.0, -np.inf, 0.0, none if scorer is None else scorer.start())}
+    for frame in log_probs:
+        tried = [k for k in range(1, len(frame)) if frame[k] >= min(least, frame[1:].max())]
+        found = {}
+
+        def add(prefix, added, state, blank=-np.inf, same=-np.inf, found=found):
+            before = found.get(prefix, (-np.inf, -np.inf))[:2]
+            found[prefix] = (*np.logaddexp(before, (blank, same)), added, state)
+
+        for prefix, (blank, same, added, state) in beam.items():
+            whole = np.logaddexp(blank, same)
+            add(
+                prefix, added, state, whole + frame[0], same + frame[prefix[-1]] if prefix else same
+            )
+            for k in tried:
+                likely = (blank if prefix[-1:] == (k,) else whole) + frame[k]
+                if (*prefix, k) in beam:
+                    add((*prefix, k), *beam[*prefix, k][2:], same=likely)
+                elif scorer is None:
+                    add((*prefix, k), 0.0, state, same=likely)
+                else:
+                    gain = scorer.scores(state)[0, k]
+                    gain = weight * gain if gain > -np.inf else gain
+                    there = scorer.advance(state, np.array([k]))
+                    add((*prefix, k), added + gain, there, same=likely)
+        totals = {p: np.logaddexp(b, s) + added for p, (b, s, added, _) in found.items()}
+        kept = sorted((p for p in found if totals[p] > -np.inf), key=lambda p: -totals[p])
+        beam = {p: found[p] for p in kept[:beam_size]}
+    return {p: np.logaddexp(b, s) + added for p, (b, s, added, _) in beam.items()}
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("beam_size", [1, 3, 40])
+@pytest.mark.parametrize(("weight", "least"), [(0.7, -np.inf), (0.0, -np.inf), (1.0, -1.5)])
+def test_all_prefixes_at_once_are_those_that_go_one_by_one(seed, beam_size, weight, least):
+    log_probs = frames(14, 4, seed)
+    log_probs[np.random.default_rng(seed).random(log_probs.shape) < 0.15] = -np.inf
+    log_probs[:, 0] = np.maximum(log_probs[:, 0], -9.0)
+    grammar = Grammar(["abc", "aab", "caab", "cab"], "abc")
+    for scorer in (None, grammar, Combined([(grammar, 0.5), (HotWords({"ab": 2.0}, "abc"), 1.0)])):
+        expected = plain_search(log_probs, beam_size, scorer, weight, least)
+        search = PrefixBeamSearch(4, beam_size, scorer, weight, min_symbol_log_prob=least)
+        search.feed(log_probs)
+        found = {one.symbols: one.score for one in search.best(beam_size)}
+        assert found == pytest.approx(expected)
+        shared = [len(set(symbols)) == 1 for symbols in zip(*expected, strict=False)]
+        assert search.agreed() == [*shared, False].index(False)
+
+
 def test_a_search_starts_anew():
     search = PrefixBeamSearch(3, 5)
     search.feed(frames(5, 3, 0))

@@ -114,6 +114,8 @@ def test_a_data_set_is_read_as_it_comes(localizer):
 def test_a_batch_to_train_on_may_hold_an_id_twice(small):
     residues, _, _ = small.training_batch([("a", "MKV"), ("a", "MKV")], ["Nucleus"] * 2)
     assert residues.shape == (2, 3)
+    with pytest.raises(InputError, match="record 'sequence_3'"):
+        small.training_batch(["MKV", "MKV", "M1"], ["Nucleus"] * 3)
 
 
 def test_an_id_may_hold_anything(localizer, tmp_path):
@@ -467,7 +469,19 @@ def test_invalid_records_are_reported_at_the_end(tmp_path, capsys):
     assert main(arguments) == 2
     told = capsys.readouterr().err
     assert told.count("left out: record") == 20 and "all 30 that were left out" in told
-    assert (folder / "left_out.txt").read_text().count("record 'bad") == 30
+    assert (folder / "results.left_out.txt").read_text().count("record 'bad") == 30
+    # a refused run leaves the list as it is, a whole one without such records has none
+    arguments = ["predict", NAME, "MKV", "M1", "-o", str(folder), "--skip-invalid"]
+    assert main(arguments) == 2
+    assert (folder / "results.left_out.txt").read_text().count("record 'bad") == 30
+    (folder / "results.csv.partial").unlink()
+    assert main(["predict", NAME, "MKV", "-o", str(folder)]) == 0
+    assert not (folder / "results.left_out.txt").exists()
+    # all of them
+    path.write_text("".join(f">bad{n}\nM1\n" for n in range(30)))
+    capsys.readouterr()
+    assert main(["predict", NAME, str(path), "--skip-invalid"]) == 2
+    assert "left out: 10 more" in capsys.readouterr().err
     assert f"rnnzoo: {broken}, line 1: expected FASTA" in told
 
 

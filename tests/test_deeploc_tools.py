@@ -428,7 +428,12 @@ def test_a_member_on_all_folds_begins_with_one_of_a_released_ensemble(data, tmp_
         "checkpoint": "deeploc-attn",
         "fingerprint": "f" * 64,
     }
-    monkeypatch.setattr(deeploc.BaseRun, "origin", lambda run, checkpoint: dict(made))
+    origin = deeploc.BaseRun.origin
+
+    def told_of(run, checkpoint):
+        return origin(run, checkpoint) if deeploc.is_run(checkpoint) else dict(made)
+
+    monkeypatch.setattr(deeploc.BaseRun, "origin", told_of)
     last = tmp_path / "last"
     command = ["deeploc-attn", "--data", str(data), "--run", str(last), "--set", 'fold="none"',
                "--start-from", str(tmp_path / "ensemble")]  # fmt: skip
@@ -443,9 +448,18 @@ def test_a_member_on_all_folds_begins_with_one_of_a_released_ensemble(data, tmp_
     assert not (last / "validation.jsonl").exists()
     assert deeploc_card.tables("deeploc-attn", [last]) == ()
     told = deeploc_card.recipe_record("deeploc-attn", [record, records[1]])
-    assert told["unseen_folds"] == []
+    assert told["unseen_folds"] == [] and told["unseen_folds_by_member"] == [[], ["2"]]
+    assert told["command"].endswith("--set 'fold=\"none\"' --set 'start_member=1' "
+                                    "--start-from deeploc-attn")  # fmt: skip
     assert told["members"][0].startswith("all folds: 6 steps")
     assert "member 1, fold 2: 6 steps" in told["members"][0]
+    # what a run began with counts, over a run between
+    for name, start in (("between", tmp_path / "ensemble"), ("after", tmp_path / "between")):
+        train.main(["deeploc-attn", "--data", str(data), "--run", str(tmp_path / name),
+                    "--set", 'fold="0"', "--start-from", str(start),
+                    "--set", f"start_member={int(name == 'between')}"])  # fmt: skip
+        (record,) = deeploc_card.task_of_runs([tmp_path / name])[1]
+        assert deeploc_card.unseen_folds(record) == set()
     with_all, _ = deeploc.split(protein_data.read_deeploc(data), deeploc.Recipe({}, 1, fold="none"))
     assert len(with_all) == 50
 

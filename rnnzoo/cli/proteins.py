@@ -40,17 +40,18 @@ def predict_proteins(
     proteins = model.preprocessor.proteins(
         _inputs(options), skipped if options.skip_invalid else None
     )
-    first_protein = next(proteins, None)
-    if first_protein is None:
-        raise (skipped or [InputError("there is no protein to read")])[0]
-    proteins = itertools.chain([first_protein], proteins)
     try:
+        first_protein = next(proteins, None)
+        if first_protein is None:
+            raise (skipped or [InputError("there is no protein to read")])[0]
+        proteins = itertools.chain([first_protein], proteins)
         if options.output:
-            return _into_folder(model, proteins, batch_size, choices, options, messages)
+            return _into_folder(model, proteins, batch_size, choices, options, skipped, messages)
         return _printed(model.stream(proteins, batch_size, "auto", None, **choices), options.json)
     finally:
-        if skipped:
-            messages += _left_out(skipped, options.output)
+        messages += [f"left out: {error}" for error in skipped[:_SHOWN]]
+        if len(skipped) > _SHOWN:
+            messages.append(f"left out: {len(skipped) - _SHOWN:,} more")
 
 
 def _printed(results: Iterator[Any], as_json: bool) -> Any:
@@ -64,19 +65,13 @@ def _printed(results: Iterator[Any], as_json: bool) -> Any:
     return first
 
 
-def _left_out(skipped: list[InputError], folder: str | None) -> Iterator[str]:
-    """What a person is told of records that could not be read; all of them stand in a file of the
-    folder, if there is one."""
-    yield from (f"left out: {error}" for error in skipped[:_SHOWN])
-    if folder:
-        path = Path(folder) / "left_out.txt"
-        try:
-            path.write_text("".join(f"{error}\n" for error in skipped), encoding="utf-8")
-            yield f"all {len(skipped):,} that were left out: {path}"
-        except OSError as error:
-            yield f"cannot write {path}: {error.strerror or error}"
-    elif len(skipped) > _SHOWN:
-        yield f"left out: {len(skipped) - _SHOWN:,} more"
+def _listed(skipped: list[InputError], path: Path) -> str:
+    """Write down all records that could not be read, and say where."""
+    try:
+        path.write_text("".join(f"{error}\n" for error in skipped), encoding="utf-8")
+    except OSError as error:
+        return f"cannot write {path}: {error.strerror or error}"
+    return f"all {len(skipped):,} that were left out: {path}"
 
 
 def _row(found: Any) -> str:
@@ -110,6 +105,7 @@ def _into_folder(
     batch_size: Any,
     choices: dict[str, Any],
     options: argparse.Namespace,
+    skipped: list[InputError],
     messages: list[str],
 ) -> Any:
     from rnnzoo.deeploc.table import CSVFormat, JSONLinesFormat, ResultTable
@@ -137,9 +133,14 @@ def _into_folder(
             except InputError as error:
                 if not table.written:
                     raise
-                kept = "the rows so far are kept: mend the input and go on by --resume"
-                raise InputError(f"{error}; {kept}") from error
+                raise InputError(f"{error}; the rows so far are kept: go on by --resume") from error
+            finally:
+                left_out = table.path.with_suffix(".left_out.txt")
+                if skipped and table.written:
+                    messages.append(_listed(skipped, left_out))
             print(table.finish())
+            if table.written and not skipped:
+                left_out.unlink(missing_ok=True)  # of another run
     except KeyboardInterrupt:
         print("rnnzoo: the rows so far are kept; go on by --resume", file=sys.stderr)
         raise

@@ -48,7 +48,7 @@ class Scorer(Protocol):
 def weighted(weight: float, scores: np.ndarray) -> np.ndarray:
     """Scores times a weight; what is forbidden (-inf) stays so, whatever the weight."""
     if weight > 0:
-        return weight * np.asarray(scores)
+        return (weight * np.asarray(scores)).astype(np.float64)
     found = np.full(np.shape(scores), -np.inf)
     return np.multiply(weight, scores, out=found, where=scores > -np.inf)
 
@@ -281,7 +281,7 @@ class PrefixBeamSearch:
         # prefixes are nodes of a tree, each known by its parent and its last symbol
         self._parent, self._symbol = [-1], [BLANK]
         self._children: dict[int, int] = {}
-        self._row = np.full(1024, -1)  # of each node that is kept; -1 of others, the last of none
+        self._row = np.full(1024, -1)  # for `_join`: of each node its row, -1 between frames
         self._place(np.zeros(1, int), np.full(1, -1), np.zeros(1, int))
         self._blank, self._same = np.zeros(1), np.full(1, -np.inf)  # ln p of both kinds of paths
         self._added = np.zeros(1)  # what the scorer and the bonuses gave
@@ -395,13 +395,13 @@ class PrefixBeamSearch:
         growing = (grown + added).ravel()
         full = len(staying) >= self.beam_size  # then none is kept that is below all that stay
         fresh = np.flatnonzero(growing > (staying.min() if full else -np.inf))
-        if full and not len(fresh):
+        if full and not len(fresh) and staying.min() > -np.inf:
             self._blank, self._same = blank, same
             return
         totals = np.concatenate([staying, growing[fresh]])
         keep = np.flatnonzero(totals > -np.inf)
         if len(keep) > self.beam_size:
-            best = np.argpartition(-totals[keep], self.beam_size - 1)[: self.beam_size]
+            best = np.argsort(-totals[keep], kind="stable")[: self.beam_size]
             keep = np.sort(keep[best])
         stay = keep[keep < len(staying)]
         chosen = fresh[keep[len(stay) :] - len(staying)]

@@ -204,9 +204,7 @@ class ResultTable:
             self._file.flush()
             self.written += len(lines)
         except OSError as error:
-            raise InputError(
-                f"cannot write {self.partial}: {error.strerror or error}. Go on with --resume"
-            ) from error
+            raise InputError(f"cannot write {self.partial}: {error.strerror or error}") from error
 
     def finish(self) -> Path:
         """Give the complete table its name."""

@@ -166,8 +166,8 @@ class ProteinLocalizer(Task):
     def training_batch(self, inputs: list[Any], targets: list[Any]) -> tuple[Any, Any, Any]:
         """Residues, labels and their weights. A target is a location's name, or (location,
         membrane) with True for membrane-bound, False for soluble, None for unknown."""
-        # one by one: an id may be there twice, as of a rare location that is drawn again
-        proteins = [one for raw in inputs for one in self.preprocessor.proteins([raw])]
+        # not `proteins`: an id may be there twice, as of a rare location that is drawn again
+        chains = [self.preprocessor.clean(one) for one in self.preprocessor.records(inputs)]
         names = {name: number for number, name in enumerate(self.preprocessor.config.locations)}
         pairs = [_labels(target) for target in targets]
         labels = {"location": np.array([names[place] for place, _ in pairs], np.int32)}
@@ -176,7 +176,7 @@ class ProteinLocalizer(Task):
             known = np.array([m is not None for _, m in pairs], np.float32)
             labels["membrane"] = np.array([[bool(m)] for _, m in pairs], np.float32)
             weights["membrane"] = known
-        return self.preprocessor.encode(p.sequence for p in proteins), labels, weights
+        return self.preprocessor.encode(chains), labels, weights
 
     # --- prediction ------------------------------------------------------------------------
 

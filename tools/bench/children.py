@@ -99,7 +99,8 @@ def processes(m: Measurement, threads: int, folder: Path, rows: set[str]) -> Ite
         cases = {"import": ("import",), "load": ("load",), "first prediction": ("first",)}
         for case, parts in {**cases, "all three": ("import", "load", "first")}.items():
             figures = {name: _of(runs, *parts) for name, runs in engines.items()}
-            figures |= {name: _of(runs, "import") for name, runs in bare.items()}
+            if "import" in parts:
+                figures |= {name: _of(runs, "import") for name, runs in bare.items()}
             yield Row(entry, "cold", case, figures, left_out=left_out, note=note)
         if converted:
             figures = {name: _of(runs, "first") for name, runs in converted.items()}

@@ -40,7 +40,7 @@ class Family:
     growing : tuple of int
         Lengths of the row `growth`.
     train_rows : int
-        Rows of a training batch; about the recipe's.
+        Rows of a training batch; not the recipe's, which goes by lengths.
     loops : bool
         Whether `predict` runs a part of the network for each step, instead of the whole for each
         batch.

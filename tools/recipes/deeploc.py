@@ -40,7 +40,7 @@ from recipes.protein_data import (
     substitute,
 )
 from recipes.run import Run as BaseRun
-from recipes.run import learning_rate
+from recipes.run import is_run, learning_rate, read_run
 from rnnzoo.deeploc.preprocess import PreprocessorConfig, ProteinPreprocessor
 
 
@@ -305,15 +305,22 @@ class Run(BaseRun):
         }
 
     def origin(self, checkpoint: str) -> dict[str, Any]:
-        """Of a released ensemble what is told of the member that the recipe names."""
+        """Of a released ensemble what is told of the member that the recipe names; of a run also
+        which folds nothing in it has seen."""
+        from recipes.deeploc_card import unseen_folds
+
         start = super().origin(checkpoint)
         made_by = start.get("recipe", {})
+        if is_run(checkpoint):
+            made_by["unseen_folds"] = sorted(unseen_folds(read_run(Path(checkpoint))[0]))
         if isinstance(made_by.get("members"), list):
             member = self.recipe.start_member
             del start["recipe"]
             start |= {
                 "member": f"member {member}, {made_by['members'][member]}",
-                "folds": [made_by["folds"][member]],
+                "unseen_folds": made_by.get(
+                    "unseen_folds_by_member", [[fold] for fold in made_by["folds"]]
+                )[member],
                 "minutes": made_by["minutes"],
             }
         return start

@@ -240,20 +240,20 @@ def tables(name: str, runs: list[Path]) -> tuple[Any, ...]:
         fields = learning_curve(f"python tools/train.py {name} --data DIR", run, lines=8)
         fields["title"] = f"learning curve of member {number}"
         fields["data"] = f"fold {fold}"
-        if fold not in _unseen_folds(record):
+        if fold not in unseen_folds(record):
             fields["data"] += ", which its teachers or what it began with have seen"
         found.append(TableRecord(**fields))
     return tuple(found)
 
 
-def _unseen_folds(run: dict[str, Any]) -> set[str]:
+def unseen_folds(run: dict[str, Any]) -> set[str]:
     """The folds that neither a run, nor what it began with, nor its teachers were trained on."""
     unseen = {run["recipe"]["fold"]} - {NO_FOLD}
     start = run["start"] or {}
     start = start.get("recipe", start)
     unseen &= set(start.get("unseen_folds", start.get("folds", unseen)))
     for teacher in run["recipe"].get("teachers", ()):
-        unseen &= _unseen_folds(read_run(Path(teacher))[0])
+        unseen &= unseen_folds(read_run(Path(teacher))[0])
     return unseen
 
 
@@ -275,13 +275,14 @@ def recipe_record(name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
         **records[0],
         "minutes": round(minutes),
         "folds": folds,
-        "unseen_folds": sorted(set.intersection(*map(_unseen_folds, runs))),
+        "unseen_folds": sorted(set.intersection(*map(unseen_folds, runs))),
+        "unseen_folds_by_member": [sorted(unseen_folds(run)) for run in runs],
         "members": told if len(told) > 1 else _watched(folds[0]),
     }
 
 
 def _watched(fold: str) -> str:
-    return "trained on all folds" if fold == NO_FOLD else f"validated on fold {fold}"
+    return "validated on no fold" if fold == NO_FOLD else f"validated on fold {fold}"
 
 
 def _record(name: str, run: dict[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ import numpy as np
 from processor import lacks_bfloat16, processor
 
 SAVE_SECONDS = 180
-_FIXED = {"network", "data", "fold", "seed"}
+_FIXED = {"network", "data", "fold", "seed", "start_member"}
 
 
 def ahead(make: Callable[..., Any], calls: Iterator[tuple[Any, ...]]) -> Iterator[Any]:
@@ -285,12 +285,13 @@ def record_recipe(
     changes: list[str] = []
     if path.exists():
         old = json.loads(path.read_text(encoding="utf-8"))
-        changes, start = old["changes"], old["start"]
-        for key in _FIXED & set(fields):
-            if old["recipe"][key] != fields[key]:
-                raise SystemExit(f"{folder} holds a run of another {key}: name another --run")
+        if step:  # before the first state is kept, it begins anew
+            changes, start = old["changes"], old["start"]
         before = json.loads(json.dumps(dataclasses.asdict(type(recipe)(fields["network"], 0))))
         before |= old["recipe"]  # a field that is newer than the run had its default
+        for key in _FIXED & set(fields):
+            if before[key] != fields[key]:
+                raise SystemExit(f"{folder} holds a run of another {key}: name another --run")
         for key, value in fields.items():
             if step and before[key] != value:
                 changes.append(f"{key} {before[key]} until step {step:,}, then {value}")
@@ -349,6 +350,7 @@ def training_record(command: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
     if start and "recipe" not in start:  # a folder or a hub address, whose recipe is not known
         told = [f"{start['checkpoint']}, fingerprint {start['fingerprint']}"]
         earlier["before"] = [": ".join(told + [start["member"]] * ("member" in start))]
+        command += f" --start-from {start['checkpoint']}"
     elif start:
         before = start["recipe"]
         earlier["of that"] = f"{steps:,} steps, {minutes:.0f} minutes, begun with those of before"
