@@ -460,29 +460,31 @@ def test_invalid_records_are_reported_at_the_end(tmp_path, capsys):
     assert main(arguments) == 0
     assert "left out: record 'bad'" in capsys.readouterr().err
     assert [line.split(",")[0] for line in table(tmp_path / "skip")[1:]] == ["a", "b"]
-    # all are named in a file, also of a run that fails at the end
+    # all are named in a file, some of them too where the run fails at the end
     path.write_text(">a\nMKVLA\n" + "".join(f">bad{n}\nM1\n" for n in range(30)))
+    folder = tmp_path / "many"
+    arguments = ["predict", NAME, str(path), "-o", str(folder), "--skip-invalid"]
+    assert main(arguments) == 0
+    told, listed = capsys.readouterr().err, folder / "results.left_out.txt"
+    assert told.count("left out: record") == 20 and f"all 30 that were left out: {listed}" in told
+    assert listed.read_text().count("record 'bad") == 30
     broken = tmp_path / "broken.fa"
     broken.write_text("no header\n")
-    folder = tmp_path / "many"
-    arguments = ["predict", NAME, str(path), str(broken), "-o", str(folder), "--skip-invalid"]
-    assert main(arguments) == 2
+    other = ["predict", NAME, str(path), str(broken), "-o", str(tmp_path / "broken")]
+    assert main([*other, "--skip-invalid"]) == 2
     told = capsys.readouterr().err
-    assert told.count("left out: record") == 20 and "all 30 that were left out" in told
-    assert (folder / "results.left_out.txt").read_text().count("record 'bad") == 30
+    assert "left out: 10 more" in told and f"rnnzoo: {broken}, line 1: expected FASTA" in told
     # a refused run leaves the list as it is, a whole one without such records has none
-    arguments = ["predict", NAME, "MKV", "M1", "-o", str(folder), "--skip-invalid"]
-    assert main(arguments) == 2
-    assert (folder / "results.left_out.txt").read_text().count("record 'bad") == 30
+    (folder / "results.csv.partial").write_text("begun")
+    again = ["predict", NAME, "MKV", "-o", str(folder)]
+    assert main(again) == 2
+    assert listed.read_text().count("record 'bad") == 30
     (folder / "results.csv.partial").unlink()
-    assert main(["predict", NAME, "MKV", "-o", str(folder)]) == 0
-    assert not (folder / "results.left_out.txt").exists()
-    # all of them
+    assert main(again) == 0
+    assert not listed.exists()
     path.write_text("".join(f">bad{n}\nM1\n" for n in range(30)))
-    capsys.readouterr()
     assert main(["predict", NAME, str(path), "--skip-invalid"]) == 2
     assert "left out: 10 more" in capsys.readouterr().err
-    assert f"rnnzoo: {broken}, line 1: expected FASTA" in told
 
 
 @pytest.mark.parametrize(
