@@ -11,6 +11,8 @@ import abc
 import contextlib
 import logging
 import pathlib
+import platform
+import re
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
@@ -26,6 +28,8 @@ from rnnzoo.export import Graph, check_float32, onnx_model, tensor_function
 from rnnzoo.quantized import Quantizable
 
 ENGINES = ("tensorflow", "onnx")
+_CPUINFO = pathlib.Path("/proc/cpuinfo")
+_VNNI = {"avx512_vnni", "avx_vnni"}
 _CONVERTING = threading.Lock()  # layers are traced as another device would have them meanwhile
 
 
@@ -62,8 +66,9 @@ class OnnxEngine:
 
     With `int8` the products with constant matrices, those of recurrences too, are of int8, to which
     what goes into them is rounded as it comes, by its own range, and each matrix has one scale:
-    faster, and a little other results (onnxruntime's dynamic quantization). The spectrogram of
-    sound stays in float32.
+    faster, and a little other results (onnxruntime's dynamic quantization). Convolutions and the
+    spectrogram of sound stay in float32. On an x86 processor without VNNI the matrices are of uint8
+    instead: with int8 its sums of two products may overflow their 16 bits.
 
     A graph is converted when it is first asked for, which takes seconds, and kept; on disk too
     (`rnnzoo.graph_cache`) where `key` gives a hash of the model as it is then. It runs on as many
@@ -106,7 +111,8 @@ class OnnxEngine:
 
     def _new_session(self, name: str) -> Any:
         key = self.key()
-        filed = f"{key}-{name}{'-int8' if self.int8 else ''}"
+        kind = ("-uint8" if _pairs_overflow() else "-int8") if self.int8 else ""
+        filed = f"{key}-{name}{kind}"
         kept = None if key is None else graph_cache.read(filed)
         if kept is not None:
             with contextlib.suppress(ExportError):  # converted anew, it may do
@@ -172,7 +178,7 @@ def _with_int8(content: bytes) -> bytes:
             quantize_dynamic(
                 model,
                 rounded,
-                weight_type=QuantType.QInt8,
+                weight_type=QuantType.QUInt8 if _pairs_overflow() else QuantType.QInt8,
                 op_types_to_quantize=["LSTM", "MatMul"],
                 extra_options={"EnableSubgraph": True},
                 nodes_to_exclude=[n.name for n in model.graph.node if "spectrogram" in n.name],
@@ -182,6 +188,18 @@ def _with_int8(content: bytes) -> bytes:
         raise _refused(error) from error
     finally:
         logging.getLogger().removeFilter(_says_nothing_of_preprocessing)
+
+
+def _pairs_overflow() -> bool:
+    """Whether products of uint8 and int8 are summed up in pairs that may overflow here (VPMADDUBSW
+    of x86 processors without VNNI); what is not known to have VNNI is taken to do so."""
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
+    try:
+        flags = re.search(r"^flags\s*: (.*)$", _CPUINFO.read_text(), re.MULTILINE)
+    except OSError:
+        return True
+    return flags is None or _VNNI.isdisjoint(flags[1].split())
 
 
 def _says_nothing_of_preprocessing(record: logging.LogRecord) -> bool:

@@ -6,6 +6,7 @@ import tiny_tasks
 from conftest import ROOT
 
 import rnnzoo
+from rnnzoo import engine
 from rnnzoo.errors import InputError, MissingDependencyError
 
 SPEECH = ROOT / "tests" / "data" / "speech"
@@ -117,6 +118,23 @@ def test_what_is_no_engine_is_said(monkeypatch):
 def test_every_family_has_something_to_warm_up_with(models, family):
     model = models(family)
     model.warmup()
+
+
+@pytest.mark.parametrize("flags", ["avx2", "avx2 avx512_vnni"])
+def test_without_vnni_sums_of_int8_do_not_overflow(tmp_path, monkeypatch, flags):
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    (tmp_path / "cpuinfo").write_text(f"flags\t\t: fpu {flags}\n")
+    monkeypatch.setattr(engine, "_CPUINFO", tmp_path / "cpuinfo")
+    assert engine._pairs_overflow() == ("vnni" not in flags)
+    if "vnni" not in flags:  # as it is on any processor then
+        rounded = rnnzoo.load("deeploc-multiloc", quantize="int8")
+        small = rnnzoo.load("deeploc-multiloc", quantize="int8", engine="onnx")
+        for before, after in zip(rounded.predict(PROTEINS), small.predict(PROTEINS), strict=True):
+            assert after.likelihoods == pytest.approx(before.likelihoods, abs=0.02)
+        monkeypatch.setattr(engine, "_CPUINFO", tmp_path / "missing")
+        assert engine._pairs_overflow()
+        monkeypatch.setattr("platform.machine", lambda: "arm64")
+        assert not engine._pairs_overflow()
 
 
 def test_an_int8_model_is_computed_in_int8():

@@ -348,8 +348,8 @@ def training_record(command: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
     earlier: dict[str, Any] = {}
     start = run["start"] or {}
     if start and "recipe" not in start:  # a folder or a hub address, whose recipe is not known
-        told = [f"{start['checkpoint']}, fingerprint {start['fingerprint']}"]
-        earlier["before"] = [": ".join(told + [start["member"]] * ("member" in start))]
+        told = f"{start['checkpoint']}, fingerprint {start['fingerprint']}"
+        earlier["before"] = [f"{told}: {start['member']}" if "member" in start else told]
         command += f" --start-from {start['checkpoint']}"
     elif start:
         before = start["recipe"]
