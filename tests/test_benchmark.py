@@ -98,7 +98,9 @@ def test_sizes_of_growth_are_compared_one_by_one():
     points = {"rnnzoo": [[8, 1.0], [16, 3.0]], "PyTorch": [[8, 1.0], [16, 2.0]]}
     figures = {name: {"median": 1.0} for name in points}
     row = record.Row("net", "growth", "network, length", figures, "exponent", points=points)
-    assert behind([row]) == ["net, growth, network, length 16: PyTorch 1.50 times"]
+    assert behind([row]) == ["net, growth, network, length 16: PyTorch 1.50 times; ours 3 s"]
+    row.floors = [[8, 0.25], [16, 0.5]]
+    assert behind([row])[0].endswith("PyTorch 1.50 times; ours 3 s, floor 500 ms")
 
 
 def test_the_floor_of_predict_is_that_of_its_batches(localizer, monkeypatch):
@@ -148,7 +150,7 @@ def test_the_floor_stands_under_the_engines_of_its_row():
     whole = report(rnnzoo=2.0, PyTorch=0.5)
     whole["rows"][0]["floor"] = {"operations": 1.8e8, "bytes": 3.7e6, "seconds": 9e-4}
     lines = record.table(record.merged([whole])).splitlines()
-    (place,) = [n for n, line in enumerate(lines) if "floor" in line]
+    (place,) = [n for n, line in enumerate(lines) if "| floor |" in line]
     assert lines[place] == "| | | floor | 0.9 ms | | 0.18 GFLOP, 3.7 MB | | |"
     assert "PyTorch" in lines[place - 1]
 
@@ -160,7 +162,7 @@ def test_reports_from_before_the_floor_can_be_merged():
     new["rows"][0]["floor"] = {"operations": 1.0, "bytes": 1.0, "seconds": 1.0}
     found = record.merged([old, new])
     assert found["rows"][1]["floor"] == new["rows"][0]["floor"]
-    assert record.table(found).count("floor") == 1
+    assert record.table(found).count("| floor |") == 1
 
 
 def test_merging_keeps_the_later_of_one_row():
@@ -384,6 +386,9 @@ def test_rows_leave_nobody_out_in_silence(localizer, tmp_path):
     by_length, by_batch = growth(m)
     assert len(by_length.points["rnnzoo"]) == len(by_batch.points["rnnzoo"]) == 3
     assert np.isfinite(by_length.figures["rnnzoo"]["median"])
+    lengths, floors = np.transpose(by_length.floors)
+    assert [size for size, _ in by_length.points["rnnzoo"]] == lengths.tolist()
+    assert floors / floors[0] == pytest.approx(lengths / lengths[0], rel=0.1)
     rows = [vars(row) for row in (asked, network, by_length, by_batch)]
     draw({"about": {}, "rows": rows}, tmp_path / "picture.png")
     assert (tmp_path / "picture.png").read_bytes()[:4] == b"\x89PNG"

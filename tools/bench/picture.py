@@ -88,6 +88,9 @@ def _growth(axis: Any, row: Row) -> None:
         sizes, seconds = zip(*points, strict=True)
         label = f"{name} ({row.figures[name]['median']:.2f})"
         axis.loglog(sizes, [1000 * s for s in seconds], "o-", color=_COLOURS.get(name), label=label)
+    if row.floors:
+        sizes, seconds = zip(*row.floors, strict=True)
+        axis.loglog(sizes, [1000 * s for s in seconds], ":", color="gray", label="floor")
     axis.set_title(f"{row.entry}: {row.case}", fontsize=8)
     axis.set_ylabel("ms", fontsize=8)
     axis.tick_params(labelsize=7)

@@ -33,6 +33,14 @@ ENGINES = {
 _SPREAD_OF = 3  # fewer samples than this have none
 BARE_IMPORT = "import "
 CLOSE = 1.1  # a peer that is faster by more than this has to be explained
+_LEGEND = """\
+rnnzoo is what `load(name)` gives, rnnzoo onnx what `load(name, engine="onnx")`, int8 and bfloat16
+what `quantize="int8"` with that and `dtype="mixed_bfloat16"` without it. Keras, XLA, ONNX Runtime
+and PyTorch are what one would take instead, with the same weights and inputs. The ratio is of
+medians, to the better of rnnzoo and rnnzoo onnx: below 1 the other is faster, or takes less.
+"differs by" is how far results are from rnnzoo's. The floor is what the arithmetic alone takes at
+the machine's peaks (`tools/bench/floor.py`). Figures of growth are exponents: 1 is in proportion to
+the size."""
 
 
 @dataclasses.dataclass
@@ -55,6 +63,8 @@ class Row:
         By engine, why it has no figure.
     points : dict
         By engine, pairs of size and seconds.
+    floors : list
+        Of a row with points, pairs of size and the floor's seconds.
     note : str
     floor : dict
         What the arithmetic of the network, or of the batches that `predict` makes, takes at the
@@ -74,6 +84,7 @@ class Row:
     differences: dict[str, float] = dataclasses.field(default_factory=dict)
     left_out: dict[str, str] = dataclasses.field(default_factory=dict)
     points: dict[str, list[list[float]]] = dataclasses.field(default_factory=dict)
+    floors: list[list[float]] = dataclasses.field(default_factory=list)
     note: str = ""
     floor: dict[str, float] = dataclasses.field(default_factory=dict)
     own_amounts: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
@@ -122,9 +133,10 @@ def table(report: Mapping[str, Any]) -> str:
     Examples
     --------
     >>> row = Row("net", "batch", "predict", {"rnnzoo": {"median": 2.0, "p5": 1.0, "p95": 3.0}})
-    >>> print(table({"about": {"date": "today"}, "rows": [dataclasses.asdict(row)]}))
-    date: today
-    <BLANKLINE>
+    >>> text = table({"about": {"date": "today"}, "rows": [dataclasses.asdict(row)]})
+    >>> text.splitlines()[0]
+    'date: today'
+    >>> print(text[text.index("## net") :])
     ## net
     <BLANKLINE>
     | row | what | engine | median | p5 to p95 | rate | ratio | differs by |
@@ -132,6 +144,7 @@ def table(report: Mapping[str, Any]) -> str:
     | batch | predict | rnnzoo | 2 s | 1 s to 3 s | | | |
     """
     lines = [f"{name}: {_said(value)}" for name, value in report["about"].items()]
+    lines += ["", _LEGEND]
     rows = [Row(**row) for row in report["rows"]]
     for entry in dict.fromkeys(row.entry for row in rows):
         head = ["row", "what", "engine", "median", "p5 to p95", "rate", "ratio", "differs by"]
@@ -288,13 +301,13 @@ def _line(cells: Iterable[str]) -> str:
 
 def behind(rows: Iterable[Row], ours: Collection[str] = OURS) -> list[str]:
     """Rows, and sizes of a row that has several, in which another engine is faster than the better
-    of `ours` by more than `CLOSE`.
+    of `ours` by more than `CLOSE`, each with the floor, if it has one.
 
     Examples
     --------
     >>> figures = {"rnnzoo": {"median": 2.0}, "PyTorch": {"median": 1.0}}
-    >>> behind([Row("net", "latency", "predict", figures)])
-    ['net, latency, predict: PyTorch 2.00 times']
+    >>> behind([Row("net", "latency", "predict", figures, floor={"seconds": 0.5})])
+    ['net, latency, predict: PyTorch 2.00 times; ours 2 s, floor 500 ms']
     """
     found = []
     for row in rows:
@@ -306,6 +319,10 @@ def behind(rows: Iterable[Row], ours: Collection[str] = OURS) -> list[str]:
             }
             if faster:
                 said = ", ".join(f"{name} {times:.2f} times" for name, times in faster.items())
+                best = min(one.figures[name]["median"] for name in ours if name in one.figures)
+                said += f"; ours {shown(best, one.unit)}"
+                if one.floor:
+                    said += f", floor {shown(one.floor['seconds'], 's')}"
                 found.append(f"{row.entry}, {row.row}, {row.case}{size}: {said}")
     return found
 
@@ -318,7 +335,8 @@ def _sizes(row: Row) -> Iterator[tuple[str, Row]]:
     for size in dict.fromkeys(size for points in row.points.values() for size, _ in points):
         seconds = {name: dict(points)[size] for name, points in row.points.items()}
         figures = {name: {"median": value} for name, value in seconds.items()}
-        yield f" {size:g}", Row(row.entry, row.row, row.case, figures)
+        floor = {"seconds": dict(row.floors)[size]} if row.floors else {}
+        yield f" {size:g}", Row(row.entry, row.row, row.case, figures, floor=floor)
 
 
 def merged(reports: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -152,6 +152,11 @@ class Measurement:
         found = [floor(self.family.task, tensors, self.peaks) for tensors in runs]
         return {name: sum(one[name] for one in found) for name in found[0]}
 
+    def floors(self, sizes: list[tuple[int, Any]]) -> list[list[float]]:
+        """The floor's seconds at each size of a network's tensors; none without peaks."""
+        found = [(size, self._floor("network", tensors)) for size, tensors in sizes]
+        return [[size, one["seconds"]] for size, one in found if one]
+
     def _alike(
         self,
         name: str,
@@ -255,14 +260,15 @@ def growth(m: Measurement) -> Iterator[Row | None]:
             differences[engine.name], points[engine.name] = max(apart), []
             for size, tensors in sizes:
                 calls[engine.name, size] = _bound(engine.network, tensors, {})
-        found = interleaved(calls, m.rounds, m.seconds / 4)
+        in_turn = sorted(calls, key=lambda call: call[1])  # engines at one size, then the next
+        found = interleaved({call: calls[call] for call in in_turn}, m.rounds, m.seconds / 4)
         for (name, size), samples in found.items():
             points[name].append([size, summary(samples)["median"]])
         figures = {name: {"median": exponent(*zip(*p, strict=True))} for name, p in points.items()}
         note = f"sizes {', '.join(str(size) for size, _ in sizes)}"
         yield Row(
             m.family.name, "growth", case, figures, "exponent", differences=differences,
-            left_out=left_out, points=points, note=note,
+            left_out=left_out, points=points, floors=m.floors(sizes), note=note,
         )  # fmt: skip
 
 
