@@ -10,9 +10,9 @@ writes benchmark.json, benchmark.md and benchmark.png. Engines are plain Keras o
 (`keras.Model.predict`), PyTorch (`torch.nn`, weights carried over), ONNX Runtime (the exported
 graph), XLA (rnnzoo's network, compiled for each shape) and rnnzoo's own; one is timed only once its
 results are found to be rnnzoo's, those that round (int8, bfloat16) aside. Networks, the batches
-that `predict` makes and training steps have their arithmetic's floor beside (`bench/floor.py`). The
-search on PyTorch keeps sentences that are
-done to the end of their batch. Needs the extra `bench`; an engine that is not installed is left
+that `predict` makes and training steps have their arithmetic's floor beside, growth has it in the
+picture and where another is ahead (`bench/floor.py`). The search on PyTorch keeps sentences that
+are done to the end of their batch. Needs the extra `bench`; an engine that is not installed is left
 out, and the table says so. Each entry is measured in a process of its own.
 """
 

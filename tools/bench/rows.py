@@ -260,8 +260,10 @@ def growth(m: Measurement) -> Iterator[Row | None]:
             differences[engine.name], points[engine.name] = max(apart), []
             for size, tensors in sizes:
                 calls[engine.name, size] = _bound(engine.network, tensors, {})
-        in_turn = sorted(calls, key=lambda call: call[1])  # engines at one size, then the next
-        found = interleaved({call: calls[call] for call in in_turn}, m.rounds, m.seconds / 4)
+        found = {}
+        for size, _ in sizes:
+            at_size = {call: run for call, run in calls.items() if call[1] == size}
+            found |= interleaved(at_size, m.rounds, m.seconds / 4)
         for (name, size), samples in found.items():
             points[name].append([size, summary(samples)["median"]])
         figures = {name: {"median": exponent(*zip(*p, strict=True))} for name, p in points.items()}
