@@ -346,6 +346,7 @@ def test_a_stopped_process_goes_on(tmp_path):
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         while process.poll() is None and not (partial.exists() and partial.stat().st_size > 1000):
             time.sleep(0.01)
+        assert process.poll() is None, "it was done before it could be stopped"
         process.send_signal(signal.SIGINT)
         assert "--resume" in process.communicate()[1]
     assert process.returncode == 130
