@@ -190,7 +190,7 @@ def test_forgetting_lost_prefixes_changes_nothing(monkeypatch):
     for part in np.split(log_probs, 30):
         pruned.feed(part)
     assert pruned.finish(4) == search.finish(4)
-    assert len(pruned._parent) < len(search._parent)
+    assert pruned._count < search._count
 
 
 def plain_search(log_probs, beam_size, scorer, weight, least):
@@ -243,6 +243,37 @@ def test_all_prefixes_at_once_are_those_that_go_one_by_one(seed, beam_size, weig
         assert found == pytest.approx(expected)
         shared = [len(set(symbols)) == 1 for symbols in zip(*expected, strict=False)]
         assert search.agreed() == [*shared, False].index(False)
+
+
+@pytest.mark.parametrize("beam_size", [1, 3, 40])
+@pytest.mark.parametrize("weight", [0.7, 0.0])
+def test_several_inputs_at_once_are_searched_as_each_alone(beam_size, weight):
+    inputs = [frames(length, 4, seed) for seed, length in enumerate([14, 1, 0, 30, 14, 23])]
+    inputs[3][5:25] = np.log([0.997, 0.001, 0.001, 0.001])  # hardly anything may grow there
+    inputs[4][::2] = inputs[4][1]  # prefixes that say the same by ways as likely
+    inputs[5][:, 1:] = -np.inf
+    inputs[0][3] = -np.inf  # nothing outlives this frame
+    grammar = Grammar(["abc", "aab", "caab", "cab"], "abc")
+    for scorer in (None, grammar, Combined([(grammar, 0.5), (HotWords({"ab": 2.0}, "abc"), 1.0)])):
+        for least in (-np.inf, -1.5):
+            search = PrefixBeamSearch(4, beam_size, scorer, weight, min_symbol_log_prob=least)
+            found = search.search(inputs, 5)
+            assert len(found) == len(inputs)
+            for log_probs, own in zip(inputs, found, strict=True):
+                search.reset()
+                search.feed(log_probs)
+                assert own == search.finish(5)
+    assert search.search([], 5) == []
+
+
+def test_of_equal_prefixes_the_first_are_kept():
+    even = np.full((3, 4), np.log(0.25))
+    search = PrefixBeamSearch(4, 3)
+    (alone,) = search.search([even], 3)
+    found = search.search([even, frames(9, 4, 0), even[:2]], 3)
+    assert found[0] == alone
+    search.feed(even[:2])
+    assert found[2] == search.finish(3)
 
 
 def test_a_search_starts_anew():
@@ -559,7 +590,7 @@ def test_what_is_settled_leaves_the_rest_as_it_was(scorer, beam_size):
         for one, other in zip(whole.finish(9), pieces.finish(9), strict=True):
             assert one.symbols == settled + other.symbols
             assert one.score == pytest.approx(other.score)
-        assert not settled or len(pieces._parent) < len(whole._parent)
+        assert not settled or pieces._count < whole._count
 
 
 def test_the_best_can_be_settled_against_others():

@@ -291,7 +291,7 @@ def test_what_is_not_of_the_grammar_is_left_out(model):
     language = grammar_for(model.preprocessor, [known])
     search = search_for(model.preprocessor, DecodingOptions(), grammar=language)
     parts = [
-        (0.0, heard, one.spectrogram, hypotheses(heard, search, 1))
+        (0.0, heard, one.spectrogram, *hypotheses([heard], search, 1))
         for one in model.predict([SOUNDS[1], SOUNDS[4]])
         for heard in [one.log_probs.astype("f4")]
     ]

@@ -17,6 +17,9 @@ from rnnzoo.ctc.beam_search import BLANK, Hypothesis, PrefixBeamSearch, Scorer, 
 from rnnzoo.ctc.language import Combined, Grammar, HotWords
 from rnnzoo.ctc.ngram import NGram
 from rnnzoo.errors import InputError
+from rnnzoo.inputs import batches_by_length
+
+_AT_ONCE, _FRAMES_AT_ONCE = 16, 100_000
 
 
 class Writing(Protocol):
@@ -200,14 +203,18 @@ def search_for(
 
 
 def hypotheses(
-    log_probs: np.ndarray, search: PrefixBeamSearch | None, count: int
-) -> list[Hypothesis]:
-    """What stands in frames [frames, symbols], best first."""
+    inputs: Sequence[np.ndarray], search: PrefixBeamSearch | None, count: int
+) -> list[list[Hypothesis]]:
+    """What stands in each input's frames [frames, symbols], best first."""
     if search is None:
-        return [greedy(log_probs)]
-    search.reset()
-    search.feed(log_probs)
-    return search.finish(count)
+        return [[greedy(log_probs)] for log_probs in inputs]
+    found: list[list[Hypothesis]] = [[] for _ in inputs]
+    lengths = [len(log_probs) for log_probs in inputs]
+    for rows in batches_by_length(lengths, _AT_ONCE, _FRAMES_AT_ONCE):
+        own = search.search([inputs[n] for n in rows], count)
+        for n, some in zip(rows, own, strict=True):
+            found[n] = some
+    return found
 
 
 def confidence_of(path_log_prob: float, count: int) -> float:

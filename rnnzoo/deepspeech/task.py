@@ -329,16 +329,12 @@ class SpeechRecognizer(CTCTask):
             for row, out in zip(rows, self._run([chunks[n] for n in rows]), strict=True):
                 outputs[row] = out
             bar.update(round(sum(len(chunks[n]) for n in rows) / self.config.sampling_rate))
+        heard = hypotheses([out[0] for out in outputs], search, options.num_hypotheses)
+        found = iter(zip(outputs, heard, strict=True))
         for recording, pieces in recordings:
-            own, outputs = outputs[: len(pieces)], outputs[len(pieces) :]
             parts = [
-                (
-                    begin / self.config.sampling_rate,
-                    log_probs,
-                    mels,
-                    hypotheses(log_probs, search, options.num_hypotheses),
-                )
-                for (begin, _), (log_probs, mels) in zip(pieces, own, strict=True)
+                (begin / self.config.sampling_rate, log_probs, mels, texts)
+                for (begin, _), ((log_probs, mels), texts) in zip(pieces, found, strict=False)
             ]
             yield transcript_of(
                 recording.name,

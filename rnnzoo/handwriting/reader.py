@@ -16,8 +16,8 @@ from rnnzoo.config import check_types, choose_options
 from rnnzoo.ctc import (
     DecodingOptions,
     Grammar,
+    Hypothesis,
     NGram,
-    PrefixBeamSearch,
     align,
     grammar_for,
     hypotheses,
@@ -356,7 +356,8 @@ class InkReader(CTCTask):
         strokes = [normalized(line) for page in pages for line in page]
         points = [evenly(line, self.config.spacing) for line in strokes]
         outputs = self._run(points, batch_size, verbose)
-        found = [self._read(own, search, chosen.num_hypotheses) for own in outputs]
+        texts = hypotheses(outputs, search, chosen.num_hypotheses)
+        found = [self._read(*line) for line in zip(outputs, texts, strict=True)]
         if language is not None:
             least = chosen.min_confidence
             found = [line if line.confidence >= least else line.nothing() for line in found]
@@ -381,8 +382,8 @@ class InkReader(CTCTask):
                 bar.update(len(rows))
         return outputs
 
-    def _read(self, log_probs: np.ndarray, search: PrefixBeamSearch | None, count: int) -> _Line:
-        found = hypotheses(log_probs, search, count) if len(log_probs) else []
+    def _read(self, log_probs: np.ndarray, found: list[Hypothesis]) -> _Line:
+        found = found if len(log_probs) else []
         symbols = found[0].symbols if found else ()
         path = path_log_prob(log_probs, symbols, *align(log_probs, symbols))
         texts = [(self.preprocessor.text(one.symbols).strip(), one.score) for one in found]
