@@ -181,7 +181,7 @@ class Proteins(Family):
         return {"proteins": len(raws), "residues": sum(map(len, raws))}
 
 
-class _CTC(Family):
+class CTC(Family):
     """Networks that write by CTC."""
 
     options: ClassVar[dict[str, Any]] = {"beam_size": 1, "grammar": ()}
@@ -203,7 +203,7 @@ class _CTC(Family):
         return [p[:f] for p, f in zip(out["log_probs"], out["frames"], strict=True)]
 
 
-class Sound(_CTC):
+class Sound(CTC):
     """Deep Speech."""
 
     unit = "recordings"
@@ -257,7 +257,7 @@ class Sound(_CTC):
         return {"seconds of audio": round(seconds, 1)}
 
 
-class Ink(_CTC):
+class Ink(CTC):
     """The network that reads ink."""
 
     unit = "lines"

@@ -16,7 +16,7 @@ from unittest import mock
 
 import numpy as np
 
-from bench.families import Family, Run, Sound, Tensors, Translation
+from bench.families import CTC, Family, Run, Sound, Tensors, Translation
 from bench.record import (
     KERAS,
     ONNX,
@@ -35,7 +35,8 @@ _LSTM_USERS = ("deeploc", "deepspeech", "handwriting", "handwriting.reader_netwo
 @dataclasses.dataclass
 class Engine:
     """One way to run an entry; `task` is rnnzoo's model where it is one of rnnzoo's. `stream` opens
-    a stream, with `feed(samples)` and `finish()`, which gives the text."""
+    a stream, with `feed(samples)` and `finish()`, which gives the text; `search` is `predict` by
+    the checkpoint's own search where that is CTC's."""
 
     name: str
     network: Run | None = None
@@ -43,6 +44,7 @@ class Engine:
     task: Any = None
     left_out: dict[str, str] = dataclasses.field(default_factory=dict)
     stream: Callable[[], Any] | None = None
+    search: Callable[..., list[Any]] | None = None
 
 
 def set_threads(threads: int) -> None:
@@ -84,14 +86,15 @@ def rnnzoo_engine(name: str, family: Family, task: Any) -> Engine:
     def predict(raws: list[Any], **options: Any) -> list[Any]:
         return [family.plain(result) for result in family.ask(task, raws, **options)]
 
+    search = predict if isinstance(family, CTC) else None
     stream = (lambda: _Heard(task)) if task.family == "deepspeech" else None
     if task.engine == "onnx":
 
         def run(tensors: Tensors) -> Tensors:
             return task.onnx_engine().run("network", tensors)
 
-        return Engine(name, run, predict, task, {}, stream)
-    return Engine(name, graph_of(task.network), predict, task, {}, stream)
+        return Engine(name, run, predict, task, {}, stream, search)
+    return Engine(name, graph_of(task.network), predict, task, {}, stream, search)
 
 
 class _Heard:
@@ -203,28 +206,39 @@ def onnx_engine(family: Family, threads: int, folder: Path) -> Engine:
     try:
         import onnxruntime  # noqa: F401
 
-        graphs = ("network", "encoder", "step") if family.task.family == "seq2seq" else ("network",)
-        for graph in graphs:
+        for graph in family.task.graphs():
             path = folder / f"{graph}.onnx"
             family.task.export(path, "onnx", graph=graph)
             runs[graph] = onnx_run(onnx_session(path, threads))
     except (ImportError, MissingDependencyError, ExportError) as error:
         raise LookupError(str(error)) from error
-    if isinstance(family, Translation):
-        try:
-            import torch
+    try:
+        import torch
 
-            from bench.torch_search import OnnxSteps
-        except ImportError:
-            why = {"predict": "the search that drives the steps is PyTorch's, which is missing"}
-            return Engine(ONNX, runs["network"], left_out=why)
-        torch.set_num_threads(threads)
-        steps = OnnxSteps(family.config(), runs["encoder"], runs["step"])
+        from bench.onnx_steps import PenSteps, SoundSteps, TranslatorSteps
+    except ImportError:
+        why = dict.fromkeys(("predict", "stream"), "PyTorch drives the steps, and is missing")
+        return Engine(ONNX, runs["network"], family.predictor(runs["network"]), left_out=why)
+    torch.set_num_threads(threads)
+    if isinstance(family, Translation):
+        steps = TranslatorSteps(family.config(), runs["encoder"], runs["step"])
         return Engine(ONNX, runs["network"], searcher(family, steps))
-    predict = family.predictor(runs["network"])
-    why = {"stream": "the exported step takes multiples of 30 ms, not pieces of 100 ms"}
-    why |= {} if predict else {"predict": "the sampling loop is in no exported graph"}
-    return Engine(ONNX, runs["network"], predict, left_out=why)
+    if family.loops:
+        pen = PenSteps(family.config(), family.task.graphs()["step"].inputs, runs["step"])
+        return Engine(ONNX, runs["network"], sampler(family, pen))
+    stream = None
+    if isinstance(family, Sound) and "step" in runs:
+        from rnnzoo.deepspeech.graphs import Stepper
+
+        config, delay = (
+            family.task.config,
+            Stepper(family.task.network.get_layer("recognizer")).delay,
+        )
+
+        def stream() -> _Listener:
+            return _Listener(family, SoundSteps(config, delay, runs["start"], runs["step"]))
+
+    return Engine(ONNX, runs["network"], family.predictor(runs["network"]), stream=stream)
 
 
 # --- PyTorch -------------------------------------------------------------------------------
@@ -245,17 +259,23 @@ def torch_engine(family: Family, threads: int) -> Engine:
         return Engine(TORCH, run, searcher(family, network))
     if family.predictor(run) is None:
         return Engine(TORCH, run, sampler(family, network))
-    stream = (lambda: _TorchHeard(family, network)) if isinstance(family, Sound) else None
-    return Engine(TORCH, run, family.predictor(run), stream=stream)
+    search = prefix_searcher(family, run) if isinstance(family, CTC) else None
+    if not isinstance(family, Sound):
+        return Engine(TORCH, run, family.predictor(run), search=search)
 
-
-class _TorchHeard:
-    """A greedy stream on PyTorch."""
-
-    def __init__(self, family: Sound, network: Any) -> None:
+    def stream() -> _Listener:
         from bench.torch_stream import Stream
 
-        self._family, self._stream = family, Stream(network)
+        return _Listener(family, Stream(network))
+
+    return Engine(TORCH, run, family.predictor(run), stream=stream, search=search)
+
+
+class _Listener:
+    """A greedy stream of a peer's; `stream` gives frames of log-probabilities."""
+
+    def __init__(self, family: Sound, stream: Any) -> None:
+        self._family, self._stream = family, stream
         self._found: list[np.ndarray] = []
 
     def feed(self, samples: np.ndarray) -> None:
@@ -314,6 +334,33 @@ def searcher(family: Translation, network: Any) -> Callable[..., list[str]]:
                 pieces, _ = preprocessor.copy_unknown(ids, alignment, encoded[n])
                 found[unlike[n]] = preprocessor.join(pieces)
         return [" ".join(found[s] for s in own) for own in segments]
+
+    return predict
+
+
+def prefix_searcher(family: CTC, run: Run) -> Callable[..., list[str]]:
+    """What writes by CTC by a prefix beam search of the same width, with the same language model or
+    grammar, batches as rnnzoo's."""
+    from bench.torch_ctc import Tables, prefix_search
+    from rnnzoo.config import choose_options
+    from rnnzoo.ctc import search_for
+
+    task = family.task
+    grammar = getattr(task.preprocessor, "grammar", None)
+    known = search_for(task.preprocessor, task.decoding, None, grammar)
+    tables, least = Tables(known.scorer), known.min_symbol_log_prob
+
+    def predict(raws: list[Any], **options: Any) -> list[str]:
+        chosen = choose_options(task.decoding, {"beam_size": options["beam_size"]})
+        found = [""] * len(raws)
+        for rows, tensors in family.batched(raws):
+            out = run(tensors)
+            symbols = prefix_search(
+                out["log_probs"], out["frames"], tables, chosen.beam_size, least
+            )
+            for n, own in zip(rows, symbols, strict=True):
+                found[n] = family.tidy(task.preprocessor.text(own))
+        return found
 
     return predict
 

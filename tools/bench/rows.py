@@ -301,17 +301,19 @@ def decode(m: Measurement) -> Iterator[Row | None]:
 
 
 def _searched(m: Measurement, raws: list[Any]) -> Iterator[Row | None]:
-    """With the checkpoint's own search, which peers have not: rnnzoo's engines side by side."""
-    defaults = {name: getattr(m.family.task.decoding, name) for name in ("beam_size",)}
-    own = [engine for engine in m.engines if engine.task is not None]
-    why = "CTC's search is rnnzoo's Python: the rows before have the networks, greedy"
-    missing = {e.name: why for e in m.engines if e.task is None} | m.missing
-    searched = Measurement(m.family, own, missing, m.rounds, m.quick)
-    case = f"whole inputs, beam {defaults['beam_size']}"
-    grammar = getattr(m.family.task.preprocessor, "grammar", None)
-    options = {**defaults, "grammar": None}
-    note = "with the checkpoint's grammar" if grammar is not None else ""
-    yield searched.row("decode", case, "predict", raws, amounts=True, note=note, **options)
+    """With the checkpoint's own search, language model or grammar."""
+    beam = m.family.task.decoding.beam_size
+    own = [engine for engine in m.engines if engine.search is not None]
+    why = "it has no search of CTC's: the rows before have its network, greedy"
+    missing = {e.name: why for e in m.engines if e.search is None} | m.missing
+    searched = Measurement(m.family, own, missing, m.rounds, m.quick, m.peaks)
+    options: dict[str, Any] = {"beam_size": beam, "grammar": None}
+    note = "PyTorch has the text alone, without times and confidence"
+    if getattr(m.family.task.preprocessor, "grammar", None) is not None:
+        note = f"with the checkpoint's grammar; {note}"
+        options["min_confidence"] = 0.0  # which peers know nothing of
+    case = f"whole inputs, beam {beam}"
+    yield searched.row("decode", case, "search", raws, amounts=True, note=note, **options)
 
 
 def _streamed(m: Measurement) -> Iterator[Row | None]:

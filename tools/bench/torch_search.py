@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -125,41 +124,3 @@ def _result(
         _, alignment = network.teacher_forcing(found[:, :-1], start)
         out["alignment"] = (alignment * (found[:, 1:] != network.config.pad_id)[..., None]).numpy()
     return out
-
-
-class OnnxSteps:
-    """An exported encoder and decoder step as `beam_search` takes a network.
-
-    The step takes a row for each hypothesis, so that annotations are copied for every beam.
-    """
-
-    def __init__(self, config: dict[str, Any], encoder: Any, step: Any) -> None:
-        self.config = SimpleNamespace(**config)
-        self._encoder, self._step = encoder, step
-        self.attention = None  # no alignment: the exported step has it, a search does not need it
-
-    def encode(self, source: Tensor) -> dict[str, Any]:
-        """What a search needs of source tokens [batch, source]."""
-        tokens = source.numpy().astype(np.int32)
-        out = self._encoder({"source_tokens": tokens})
-        layers = range(self.config.num_decoder_layers)
-        state = [tuple(torch.from_numpy(out[f"{part}_{n}"]) for part in "hc") for n in layers]
-        fixed = {name: out[name] for name in ("annotations", "keys") if name in out}
-        return {"fixed": {**fixed, "source_tokens": tokens}, "state": state, "copies": {}}
-
-    def step(
-        self, tokens: Tensor, state: list[tuple[Tensor, Tensor]], start: dict[str, Any]
-    ) -> tuple[Tensor, None, list[tuple[Tensor, Tensor]]]:
-        """As `Translator.step`."""
-        beam = tokens.shape[1]
-        if beam not in start["copies"]:
-            start["copies"][beam] = {n: np.repeat(v, beam, 0) for n, v in start["fixed"].items()}
-        given = {"tokens": tokens.flatten().numpy().astype(np.int32), **start["copies"][beam]}
-        for n, pair in enumerate(state):
-            given |= {f"{p}_{n}": v.numpy() for p, v in zip("hc", pair, strict=True)}
-        out = self._step(given)
-        after = [
-            tuple(torch.from_numpy(out[f"next_{part}_{n}"]) for part in "hc")
-            for n in range(len(state))
-        ]
-        return torch.from_numpy(out["logits"]).reshape(*tokens.shape, -1), None, after
