@@ -28,6 +28,7 @@ from conftest import loaded_once
 
 import rnnzoo
 from rnnzoo.config import read_config
+from rnnzoo.ctc import Combined, Grammar, HotWords, PrefixBeamSearch
 from rnnzoo.deeploc import DeepLocConfig
 from rnnzoo.deepspeech import DeepSpeechConfig
 from rnnzoo.handwriting import HandwritingConfig
@@ -331,10 +332,10 @@ def test_a_step_in_torch_takes_the_loss_of_the_likelihoods(torch, localizer):
     assert step() == pytest.approx(wanted.mean(), rel=1e-4)
 
 
-def engine_and_golden(name, folder):
+def engine_and_golden(name, folder, engine="PyTorch"):
     family = family_of(rnnzoo.load(name, dtype="float32"), name)
     golden = package_manifest().entries[name].golden
-    return engine_of("PyTorch", family, 2, folder), family, golden
+    return engine_of(engine, family, 2, folder), family, golden
 
 
 @pytest.mark.parametrize("name", ["seq2seq-en-fr", "seq2seq-en-fr-sutskever"])
@@ -344,8 +345,9 @@ def test_a_search_in_torch_finds_the_golden_translations(torch, name, tmp_path):
     assert found == [one.output["text"] for one in golden]
 
 
-def test_a_pen_in_torch_draws_the_golden_ink(torch, tmp_path):
-    engine, _, golden = engine_and_golden("graves-handwriting", tmp_path)
+@pytest.mark.parametrize("engine", ["PyTorch", "ONNX Runtime"])
+def test_a_pen_of_a_peer_draws_the_golden_ink(torch, tmp_path, engine):
+    engine, _, golden = engine_and_golden("graves-handwriting", tmp_path, engine)
     (points,) = engine.predict([golden[0].input])
     strokes = golden[0].output["lines"][0]["strokes"]
     assert np.cumsum(points[:, :2], 0) == pytest.approx(np.concatenate(strokes), abs=0.02)
@@ -360,6 +362,36 @@ def test_a_stream_in_torch_hears_what_the_whole_says(torch, tmp_path):
     stream, samples = Stream(build_torch(family)), tensors["samples"][0]
     found = [stream.feed(samples[begin : begin + 1600]) for begin in range(0, len(samples), 1600)]
     assert difference([np.concatenate([*found, stream.finish()])], [wanted]) < 1e-3
+
+
+def test_a_stream_of_exported_steps_hears_what_the_whole_says(torch, tmp_path):
+    engine, family, _ = engine_and_golden("deepspeech-streaming", tmp_path, "ONNX Runtime")
+    tensors = family.tensors(family.raws(1))
+    (wanted,) = family.real(engine.network(tensors), tensors)
+    opened, samples = engine.stream(), tensors["samples"][0]
+    for begin in range(0, len(samples), 1600):
+        opened.feed(samples[begin : begin + 1600])
+    text = opened.finish()
+    assert text == family.read({"log_probs": wanted[None], "frames": [len(wanted)]}, 1)[0]
+    nothing = engine.stream()
+    nothing.feed(samples[:10])
+    assert nothing.finish() == ""
+
+
+@pytest.mark.parametrize("beam_size", [3, 40])
+@pytest.mark.parametrize("least", [-np.inf, -1.5])
+def test_a_prefix_search_in_torch_finds_what_rnnzoos_does(torch, beam_size, least):
+    from bench.torch_ctc import Tables, prefix_search
+
+    rng, lengths = np.random.default_rng(0), np.array([30, 14, 1, 30])
+    logits = rng.normal(0, 2, (4, 30, 4))
+    log_probs = logits - np.logaddexp.reduce(logits, -1, keepdims=True)
+    grammar, hot = Grammar(["abc", "aab", "caab", "cab"], "abc"), HotWords({"ab": 2.0}, "abc")
+    for scorer in (None, Combined([(grammar, 1.0)]), Combined([(hot, 0.7), (hot, 1.0)])):
+        search = PrefixBeamSearch(4, beam_size, scorer, min_symbol_log_prob=least)
+        own = [p[:length] for p, length in zip(log_probs, lengths, strict=True)]
+        wanted = [list(found[0].symbols) if found else [] for found in search.search(own)]
+        assert prefix_search(log_probs, lengths, Tables(scorer), beam_size, least) == wanted
 
 
 def build_torch(family):

@@ -20,6 +20,7 @@ from rnnzoo.ctc import (
     align,
     ctc_loss,
     greedy,
+    hypotheses,
 )
 from rnnzoo.errors import ConfigError, InputError
 
@@ -190,7 +191,7 @@ def test_forgetting_lost_prefixes_changes_nothing(monkeypatch):
     for part in np.split(log_probs, 30):
         pruned.feed(part)
     assert pruned.finish(4) == search.finish(4)
-    assert pruned._count < search._count
+    assert pruned._num_nodes < search._num_nodes
 
 
 def plain_search(log_probs, beam_size, scorer, weight, least):
@@ -267,13 +268,62 @@ def test_several_inputs_at_once_are_searched_as_each_alone(beam_size, weight):
 
 
 def test_of_equal_prefixes_the_first_are_kept():
-    even = np.full((3, 4), np.log(0.25))
-    search = PrefixBeamSearch(4, 3)
-    (alone,) = search.search([even], 3)
-    found = search.search([even, frames(9, 4, 0), even[:2]], 3)
-    assert found[0] == alone
-    search.feed(even[:2])
-    assert found[2] == search.finish(3)
+    even = np.full((4, 12), np.log(1 / 12))
+    search = PrefixBeamSearch(12, 50)
+    inputs = [even, frames(9, 12, 0), even[:3], even]
+    found = search.search(inputs, 50)
+    for log_probs, own in zip(inputs, found, strict=True):
+        search.reset()
+        search.feed(log_probs)
+        assert own == search.finish(50)
+    assert len({one.score for one in found[0]}) < 5  # most of them are as likely as others
+
+
+def test_hypotheses_are_those_of_their_inputs():
+    inputs = [frames(length, 4, seed) for seed, length in enumerate([9, 30, 0, 5] * 9)]
+    search = PrefixBeamSearch(4, 5)
+    found = hypotheses(inputs, search, 2)
+    for log_probs, own in zip(inputs, found, strict=True):
+        search.reset()
+        search.feed(log_probs)
+        assert own == search.finish(2)
+    assert hypotheses(inputs, None, 2) == [[greedy(log_probs)] for log_probs in inputs]
+    assert hypotheses([], search, 2) == []
+
+
+@pytest.mark.parametrize("beam_size", [1, 3, 50])
+@pytest.mark.parametrize("seed", range(5))
+def test_what_was_settled_may_be_said_again(beam_size, seed):
+    """The best prefix itself is settled, and goes on."""
+    log_probs = frames(30, 3, seed)
+    whole, pieces = (PrefixBeamSearch(3, beam_size) for _ in range(2))
+    settled = ()
+    for number, frame in enumerate(log_probs):
+        whole.feed(frame[None])
+        pieces.feed(frame[None])
+        if number in (4, 12):
+            begun = settled + pieces.best()[0].symbols
+            settled += pieces.commit(len(pieces.best()[0].symbols))
+            assert settled == begun
+            # of the other as well, those that begin otherwise
+            nodes = [
+                n
+                for n, node in enumerate(whole._nodes.tolist())
+                if whole._symbols(node)[: len(settled)] == settled
+            ]
+            whole._keep(np.array(nodes))
+    found = [(settled + one.symbols, one.score) for one in pieces.finish(9)]
+    expected = [(one.symbols, one.score) for one in whole.finish(9)]
+    assert [symbols for symbols, _ in found] == [symbols for symbols, _ in expected]
+    assert [score for _, score in found] == pytest.approx([score for _, score in expected])
+
+
+def test_a_letter_that_was_settled_is_not_said_twice():
+    search = PrefixBeamSearch(2, beam_size=1)
+    search.feed(np.log([[0.02, 0.98], [0.98, 0.02]]))
+    assert search.commit(1) == (1,)
+    search.feed(np.log([[0.02, 0.98]]))
+    assert search.best()[0].symbols == (1,)
 
 
 def test_a_search_starts_anew():
@@ -586,11 +636,11 @@ def test_what_is_settled_leaves_the_rest_as_it_was(scorer, beam_size):
             assert len({symbols[:shared] for symbols in kept}) == 1
             assert shared == min(map(len, kept)) or len({s[: shared + 1] for s in kept}) > 1
             if shared > 2:
-                settled += pieces.commit(shared - 1)
+                settled += pieces.commit(shared - seed % 2)
         for one, other in zip(whole.finish(9), pieces.finish(9), strict=True):
             assert one.symbols == settled + other.symbols
             assert one.score == pytest.approx(other.score)
-        assert not settled or pieces._count < whole._count
+        assert not settled or pieces._num_nodes < whole._num_nodes
 
 
 def test_the_best_can_be_settled_against_others():

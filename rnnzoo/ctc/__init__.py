@@ -1,15 +1,7 @@
 """Connectionist temporal classification: loss, search, language."""
 
-from rnnzoo.ctc.beam_search import (
-    Hypothesis,
-    PrefixBeamSearch,
-    Scorer,
-    align,
-    frames_needed,
-    greedy,
-    path_log_prob,
-    symbol_log_probs,
-)
+from rnnzoo.ctc.alignment import align, frames_needed, path_log_prob, symbol_log_probs
+from rnnzoo.ctc.beam_search import Hypothesis, PrefixBeamSearch, Scorer, greedy
 from rnnzoo.ctc.decode import DecodingOptions, grammar_for, hypotheses, search_for
 from rnnzoo.ctc.language import Automaton, Combined, Grammar, HotWords
 from rnnzoo.ctc.loss import ctc_loss, mean_ctc_loss

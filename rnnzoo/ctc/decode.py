@@ -13,13 +13,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from rnnzoo.config import check_range, check_types
-from rnnzoo.ctc.beam_search import BLANK, Hypothesis, PrefixBeamSearch, Scorer, greedy
+from rnnzoo.ctc.alignment import BLANK
+from rnnzoo.ctc.beam_search import Hypothesis, PrefixBeamSearch, Scorer, greedy
 from rnnzoo.ctc.language import Combined, Grammar, HotWords
 from rnnzoo.ctc.ngram import NGram
 from rnnzoo.errors import InputError
 from rnnzoo.inputs import batches_by_length
 
-_AT_ONCE, _FRAMES_AT_ONCE = 16, 100_000
+_AT_ONCE, _FRAMES_AT_ONCE = 16, 100_000  # of a search: more are no faster, and take more memory
 
 
 class Writing(Protocol):

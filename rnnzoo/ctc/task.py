@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from rnnzoo.config import choose_options
-from rnnzoo.ctc.beam_search import frames_needed
+from rnnzoo.ctc.alignment import frames_needed
 from rnnzoo.ctc.language import Grammar
 from rnnzoo.ctc.loss import mean_ctc_loss
 from rnnzoo.errors import InputError

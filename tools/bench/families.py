@@ -2,9 +2,8 @@
 what is compared.
 
 `read` makes of a network's outputs what a user would want of them, in a line or two; a peer's
-`predict` is the checkpoint's preprocessor, these batches, the peer's network, and `read`. Where
-there is a search over CTC's outputs it is rnnzoo's own Python for everyone, so that rows beside
-peers are greedy; the row `decode` has the search.
+`predict` is the checkpoint's preprocessor, these batches, the peer's network, and `read`, which is
+greedy where CTC's outputs could be searched; the row `decode` has that search.
 """
 
 from __future__ import annotations

@@ -199,46 +199,49 @@ def keras_engine(family: Family) -> Engine:
 
 
 def onnx_engine(family: Family, threads: int, folder: Path) -> Engine:
-    """`Task.export(format="onnx")` in onnxruntime; a search drives the exported steps."""
+    """`Task.export(format="onnx")` in onnxruntime; searches and loops on PyTorch drive it."""
     from rnnzoo.errors import ExportError, MissingDependencyError
 
-    runs = {}
-    try:
-        import onnxruntime  # noqa: F401
-
-        for graph in family.task.graphs():
-            path = folder / f"{graph}.onnx"
+    runs, lacking = {}, ""
+    for graph in family.task.graphs():
+        path = folder / f"{graph}.onnx"
+        try:
             family.task.export(path, "onnx", graph=graph)
             runs[graph] = onnx_run(onnx_session(path, threads))
-    except (ImportError, MissingDependencyError, ExportError) as error:
-        raise LookupError(str(error)) from error
+        except (ImportError, MissingDependencyError, ExportError) as error:
+            lacking = str(error)
+            if graph == "network":
+                raise LookupError(lacking) from error
     try:
         import torch
 
         from bench.onnx_steps import PenSteps, SoundSteps, TranslatorSteps
     except ImportError:
-        why = dict.fromkeys(("predict", "stream"), "PyTorch drives the steps, and is missing")
-        return Engine(ONNX, runs["network"], family.predictor(runs["network"]), left_out=why)
+        lacking = "PyTorch drives it, and is missing"
+    network, predict = runs["network"], family.predictor(runs["network"])
+    if lacking:
+        why = dict.fromkeys(("predict", "stream", "search"), lacking)
+        return Engine(ONNX, network, predict, left_out=why)
     torch.set_num_threads(threads)
     if isinstance(family, Translation):
         steps = TranslatorSteps(family.config(), runs["encoder"], runs["step"])
-        return Engine(ONNX, runs["network"], searcher(family, steps))
+        return Engine(ONNX, network, searcher(family, steps))
     if family.loops:
         pen = PenSteps(family.config(), family.task.graphs()["step"].inputs, runs["step"])
-        return Engine(ONNX, runs["network"], sampler(family, pen))
-    stream = None
-    if isinstance(family, Sound) and "step" in runs:
-        from rnnzoo.deepspeech.graphs import Stepper
+        return Engine(ONNX, network, sampler(family, pen))
+    search = prefix_searcher(family, network) if isinstance(family, CTC) else None
+    if not isinstance(family, Sound) or "step" not in runs:
+        return Engine(ONNX, network, predict, search=search)
+    from rnnzoo.deepspeech.graphs import Stepper
 
-        config, delay = (
-            family.task.config,
-            Stepper(family.task.network.get_layer("recognizer")).delay,
-        )
+    recognizer = family.task.network.get_layer("recognizer")
+    delay = Stepper(recognizer).delay
 
-        def stream() -> _Listener:
-            return _Listener(family, SoundSteps(config, delay, runs["start"], runs["step"]))
+    def stream() -> _Listener:
+        steps = SoundSteps(recognizer.config, delay, runs["start"], runs["step"])
+        return _Listener(family, steps)
 
-    return Engine(ONNX, runs["network"], family.predictor(runs["network"]), stream=stream)
+    return Engine(ONNX, network, predict, stream=stream, search=search)
 
 
 # --- PyTorch -------------------------------------------------------------------------------
@@ -338,25 +341,24 @@ def searcher(family: Translation, network: Any) -> Callable[..., list[str]]:
     return predict
 
 
-def prefix_searcher(family: CTC, run: Run) -> Callable[..., list[str]]:
+def prefix_searcher(family: CTC, run: Run) -> Callable[..., list[str]] | None:
     """What writes by CTC by a prefix beam search of the same width, with the same language model or
-    grammar, batches as rnnzoo's."""
+    grammar, batches as rnnzoo's; None where it is greedy."""
     from bench.torch_ctc import Tables, prefix_search
-    from rnnzoo.config import choose_options
     from rnnzoo.ctc import search_for
 
     task = family.task
-    grammar = getattr(task.preprocessor, "grammar", None)
-    known = search_for(task.preprocessor, task.decoding, None, grammar)
+    if task.decoding.beam_size == 1:
+        return None
+    known = search_for(task.preprocessor, task.decoding, None, task.preprocessor.grammar)
     tables, least = Tables(known.scorer), known.min_symbol_log_prob
 
     def predict(raws: list[Any], **options: Any) -> list[str]:
-        chosen = choose_options(task.decoding, {"beam_size": options["beam_size"]})
         found = [""] * len(raws)
         for rows, tensors in family.batched(raws):
             out = run(tensors)
             symbols = prefix_search(
-                out["log_probs"], out["frames"], tables, chosen.beam_size, least
+                out["log_probs"], out["frames"], tables, options["beam_size"], least
             )
             for n, own in zip(rows, symbols, strict=True):
                 found[n] = family.tidy(task.preprocessor.text(own))

@@ -89,7 +89,7 @@ class Measurement:
         without: Mapping[str, str] | None = None,
         **options: Any,
     ) -> Row | None:
-        """Time a part ("network" or "predict") of all engines on the same input, once their
+        """Time a part ("network", "predict" or "search") of all engines on one input, once their
         results are found to be rnnzoo's; None if no engine of rnnzoo's has it. Where that takes
         long, after a call with `warm`, it is the first turn itself whose results are looked at.
         Turns take `seconds` at the least; the engines `without` are left out, and why."""
@@ -144,8 +144,9 @@ class Measurement:
         )
 
     def _floor(self, part: str, given: Any) -> dict[str, float]:
-        """What the arithmetic of a network's call, or of `predict`'s batches, takes at the least;
-        nothing of `predict` where it goes step by step, how often depends on what is found."""
+        """What the arithmetic of a network's call, or of the batches of `predict` and `search`,
+        takes at the least; nothing of `predict` where it goes step by step, how often depends on
+        what is found."""
         if not self.peaks or (part == "predict" and self.family.loops):
             return {}
         runs = [given] if part == "network" else [run for _, run in self.family.batched(given)]
@@ -305,13 +306,17 @@ def _searched(m: Measurement, raws: list[Any]) -> Iterator[Row | None]:
     beam = m.family.task.decoding.beam_size
     own = [engine for engine in m.engines if engine.search is not None]
     why = "it has no search of CTC's: the rows before have its network, greedy"
-    missing = {e.name: why for e in m.engines if e.search is None} | m.missing
+    missing = {e.name: e.left_out.get("search", why) for e in m.engines if e.search is None}
+    missing |= m.missing
     searched = Measurement(m.family, own, missing, m.rounds, m.quick, m.peaks)
     options: dict[str, Any] = {"beam_size": beam, "grammar": None}
-    note = "PyTorch has the text alone, without times and confidence"
-    if getattr(m.family.task.preprocessor, "grammar", None) is not None:
-        note = f"with the checkpoint's grammar; {note}"
-        options["min_confidence"] = 0.0  # which peers know nothing of
+    note = (
+        "the peers' search is the benchmark's own, on PyTorch; they give the text alone, without "
+        "confidence, and of speech without times and spectrogram; the floor is the network's"
+    )
+    if m.family.task.preprocessor.grammar is not None:
+        note = f"with the checkpoint's grammar, without its least confidence; {note}"
+        options["min_confidence"] = 0.0
     case = f"whole inputs, beam {beam}"
     yield searched.row("decode", case, "search", raws, amounts=True, note=note, **options)
 
@@ -350,7 +355,8 @@ def _streamed(m: Measurement) -> Iterator[Row | None]:
         amounts={"seconds of audio": 0.1},
         differences=differences,
         left_out=left_out,
-        note="rnnzoo keeps the spectrogram for the transcript's picture, which the others do not",
+        note="rnnzoo keeps the spectrogram for the transcript's picture, which the others do not; "
+        "ONNX Runtime has the exported step, for any batch, rnnzoo onnx one for a stream alone",
     )
 
 

@@ -29,9 +29,10 @@ class Tables:
         """The states [batch, 1] before the first symbol."""
         return [torch.full((batch, 1), state) for state in self.starts]
 
-    def scores(self, states: list[Tensor]) -> Tensor | float:
-        """Of appending each symbol: [batch, beam, symbols]."""
-        return sum(table[own] for table, own in zip(self.gains, states, strict=True))
+    def scores(self, states: list[Tensor], columns: Tensor) -> Tensor | float:
+        """Of appending each symbol of `columns`: [batch, beam, columns]."""
+        pairs = zip(self.gains, states, strict=True)
+        return sum(table[own[:, :, None], columns] for table, own in pairs)
 
     def advance(self, states: list[Tensor], symbols: Tensor) -> list[Tensor]:
         """The states after each has got its symbol [batch, beam]; 0 is none."""
@@ -49,76 +50,80 @@ def prefix_search(
 ) -> list[list[int]]:
     """The best symbols of each input of log-probabilities [batch, frames, symbols], of which
     `frames` [batch] are real. Symbols less likely than `least` in a frame are not tried there, the
-    likeliest one aside."""
-    every, counts = torch.from_numpy(log_probs).double(), torch.from_numpy(frames).long()
+    likeliest one aside. Inputs that end are dropped."""
+    counts, order = torch.from_numpy(frames).long().sort(descending=True, stable=True)
+    every = torch.from_numpy(log_probs)[order].double()
     batch, longest, symbols = every.shape
     blank, same = torch.zeros(batch, 1).double(), torch.full((batch, 1), _NEVER).double()
     added, last = torch.zeros(batch, 1).double(), torch.zeros(batch, 1).long()
     said, before = torch.ones(batch, 1).long(), torch.zeros(batch, 1).long()
     states = tables.start(batch)
-    parents, appended = [], []
-    for t in range(longest):
-        frame, going_on = every[:, t], (t < counts)[:, None]
+    trace, ends = [], torch.zeros(batch, 1).long()
+    some = torch.zeros(batch, dtype=torch.bool)
+    for t in range(longest + 1):
+        going_on = int((counts > t).sum())
+        if going_on < len(blank):
+            totals = torch.logaddexp(blank, same) + added + tables.final(states)
+            best, place = totals[going_on:].max(1, keepdim=True)
+            ended = slice(going_on, len(blank))
+            ends[ended], some[ended] = place, (best > _NEVER / 2).flatten()
+            blank, same, added, last, said, before, *states = (
+                own[:going_on] for own in (blank, same, added, last, said, before, *states)
+            )
+        if not going_on:
+            break
+        frame, beam = every[:going_on, t], blank.shape[1]
         tried = frame >= frame[:, 1:].amax(1, keepdim=True).clamp(max=least)
         tried[:, 0] = False
-        likely = torch.where(tried, frame, _NEVER)
-        whole, beam = torch.logaddexp(blank, same), blank.shape[1]
-        stays = torch.logaddexp(blank, same) + frame[:, :1], same + frame.gather(1, last)
-        repeats = torch.arange(symbols) == last[:, :, None]
+        (columns,) = tried.any(0).nonzero(as_tuple=True)
+        likely = torch.where(tried, frame, _NEVER)[:, columns]
+        whole, width = torch.logaddexp(blank, same), len(columns)
+        stays, again = whole + frame[:, :1], same + frame.gather(1, last)
+        repeats = columns == last[:, :, None]
         grown = torch.where(repeats, blank[:, :, None], whole[:, :, None]) + likely[:, None]
+        grown = grown.flatten(1)
         # what grows into a prefix that is there already is counted with it
-        is_parent = before[:, :, None] == said[:, None]
-        found, parent = is_parent.any(2), is_parent.int().argmax(2)
-        place = parent * symbols + last
-        joins = grown.flatten(1).gather(1, place)
-        same_after = torch.where(found, torch.logaddexp(stays[1], joins), stays[1])
-        spare = torch.cat([grown.flatten(1), grown.new_zeros(batch, 1)], 1)
-        spare.scatter_(1, torch.where(found, place, beam * symbols), _NEVER)
-        grown = spare[:, :-1].reshape(batch, beam, symbols)
-        growing = grown + added[:, :, None] + tables.scores(states)
-        staying = torch.logaddexp(stays[0], same_after) + added
-        totals = torch.cat([staying, growing.flatten(1)], 1)
+        keys, rows = said.sort(1)
+        at = torch.searchsorted(keys, before).clamp(max=beam - 1)
+        column = torch.full((symbols,), -1)
+        column[columns] = torch.arange(width)
+        column = column[last]
+        found = (keys.gather(1, at) == before) & (column >= 0)
+        place = rows.gather(1, at) * width + column.clamp(min=0)
+        again = torch.where(found, torch.logaddexp(again, grown.gather(1, place)), again)
+        spare = torch.cat([grown, grown.new_zeros(going_on, 1)], 1)
+        spare.scatter_(1, torch.where(found, place, beam * width), _NEVER)
+        grown = spare[:, :-1]
+        gains = (tables.scores(states, columns) + added[:, :, None]).expand(-1, -1, width)
+        gains = gains.flatten(1)
+        totals = torch.cat([torch.logaddexp(stays, again) + added, grown + gains], 1)
         best, chosen = totals.topk(min(beam_size, totals.shape[1]))
-        is_new = chosen >= beam
-        row = torch.where(is_new, (chosen - beam) // symbols, chosen)
-        new = torch.where(is_new, (chosen - beam) % symbols, 0)
-        # rows of inputs that are over stay as they are
-        row = torch.where(going_on, row, torch.arange(row.shape[1]).clamp(max=beam - 1))
-        new, is_new = torch.where(going_on, new, 0), is_new & going_on
-        never = best <= _NEVER / 2
-        own_blank, own_same = stays[0].gather(1, row), same_after.gather(1, row)
-        grew = grown.flatten(1).gather(1, row * symbols + new)
-        kept = blank.gather(1, row), same.gather(1, row)
-        blank = torch.where(going_on, torch.where(is_new | never, _NEVER, own_blank), kept[0])
-        own_same = torch.where(is_new, grew, own_same).masked_fill(never, _NEVER)
-        same = torch.where(going_on, own_same, kept[1])
-        gains = growing.flatten(1).gather(1, row * symbols + new) - grew
-        added = added.gather(1, row)
-        added = torch.where(is_new, gains, added)
+        never, is_new = best <= _NEVER / 2, chosen >= beam
+        chosen = torch.where(is_new, chosen - beam, chosen * width)
+        row = chosen // width
+        new = torch.where(is_new, columns[chosen % width], 0)
+        blank = torch.where(is_new | never, _NEVER, stays.gather(1, row))
+        same = torch.where(is_new, grown.gather(1, chosen), again.gather(1, row))
+        same = same.masked_fill(never, _NEVER)
+        added = torch.where(is_new, gains.gather(1, chosen), added.gather(1, row))
         states = tables.advance([own.gather(1, row) for own in states], new)
         hashes = said.gather(1, row)
         before = torch.where(is_new, hashes, before.gather(1, row))
         said = torch.where(is_new, (hashes ^ (hashes >> 29)) * _MIXED + new, hashes)
         last = torch.where(is_new, new, last.gather(1, row))
         # no prefix is what is never, nor does it grow into any
-        said, before = (
-            said.masked_fill(never & going_on, 0),
-            before.masked_fill(never & going_on, -1),
-        )
-        parents.append(row)
-        appended.append(new)
-    return _traced(torch.logaddexp(blank, same) + added + tables.final(states), parents, appended)
+        said, before = said.masked_fill(never, 0), before.masked_fill(never, -1)
+        trace.append((row, new))
+    found_of = [own if any_ else [] for own, any_ in zip(_traced(trace, ends), some, strict=True)]
+    return [found_of[n] for n in order.argsort().tolist()]
 
 
-def _traced(totals: Tensor, parents: list[Tensor], appended: list[Tensor]) -> list[list[int]]:
-    """The symbols of the best prefix of each input; none where nothing may end."""
-    best, place = totals.max(1, keepdim=True)
-    found = []
-    for row, new in zip(reversed(parents), reversed(appended), strict=True):
-        found.append(new.gather(1, place))
-        place = row.gather(1, place)
-    symbols = torch.cat(found[::-1], 1) if found else torch.zeros(len(totals), 0).long()
-    ends = (best > _NEVER / 2).flatten().tolist()
-    return [
-        [n for n in own if n] if e else [] for own, e in zip(symbols.tolist(), ends, strict=True)
-    ]
+def _traced(trace: list[tuple[Tensor, Tensor]], place: Tensor) -> list[list[int]]:
+    """The symbols of the prefix that is at `place` [batch, 1] when an input ends."""
+    found = torch.zeros(len(place), len(trace), dtype=torch.long)
+    for t in range(len(trace) - 1, -1, -1):
+        row, new = trace[t]
+        going_on = place[: len(row)]
+        found[: len(row), t] = new.gather(1, going_on)[:, 0]
+        place[: len(row)] = row.gather(1, going_on)
+    return [[n for n in own if n] for own in found.tolist()]
