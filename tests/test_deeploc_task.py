@@ -343,7 +343,13 @@ def test_a_stopped_process_goes_on(tmp_path):
     )
     command = [sys.executable, "-m", "rnnzoo", "predict", NAME, str(fasta), "-o", str(out)]
     partial = out / "results.csv.partial"
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    # a shell's background jobs, such as a CI's under nohup, and their children ignore Ctrl-C
+    listen = (
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    )
+    listening = [sys.executable, "-c", listen, *command[1:]]
+    with subprocess.Popen(listening, stderr=subprocess.PIPE, text=True) as process:
         while process.poll() is None and not (partial.exists() and partial.stat().st_size > 1000):
             time.sleep(0.01)
         assert process.poll() is None, "it was done before it could be stopped"
