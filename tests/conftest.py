@@ -35,12 +35,7 @@ _home = tempfile.mkdtemp()  # no cache and no token of whoever runs the tests
 os.chmod(_home, 0o755)  # a test looks into it as nobody
 atexit.register(shutil.rmtree, _home, ignore_errors=True)
 os.environ["HF_HOME"] = _home
-if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores: a thread for each
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    os.environ["TF_NUM_INTRAOP_THREADS"] = "1"  # of processes that tests start
-else:  # the workers share their parent's
+if "PYTEST_XDIST_WORKER" not in os.environ:  # the workers share their parent's
     os.environ["RNNZOO_CACHE"] = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, os.environ["RNNZOO_CACHE"], ignore_errors=True)
 
