@@ -579,7 +579,7 @@ def test_the_readme_says_what_the_report_says():
     """Its tables are the commands' output that it names."""
     measured = json.loads((ROOT / "tools" / "benchmarks" / "benchmark.json").read_text())
     text = (ROOT / "README.md").read_text()
-    found = re.findall(r"--(brief|rates)\s+((?:\"[^\"]*\"\s+)+)--engines ([a-z0-9\s-]+?)`", text)
+    found = re.findall(r"--(brief|rates)\s+((?:\"[^\"]*\"\s+)+)--engines\s+([a-z0-9\s-]+?)`", text)
     assert {name for name, *_ in found} == {"brief", "rates"}
     for name, cases, engines in found:
         names = [record.ENGINES[engine] for engine in engines.split()]
