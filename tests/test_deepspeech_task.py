@@ -497,6 +497,16 @@ def test_bad_files_on_the_command_line(model, folder, capsys):
     assert main(["predict", mine, good, "--resume"]) == 2
 
 
+def test_a_sound_file_on_standard_input(model, folder, capsys, monkeypatch):
+    good = folder / "one.wav"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(good.read_bytes())))
+    assert main(["predict", str(folder / "mine")]) == 0
+    assert capsys.readouterr().out == f"{model.predict(good).text}\n"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
+    assert main(["predict", str(folder / "mine")]) == 2
+    assert "standard input is empty: name a sound file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("channels", [1, 2])
 def test_listening_to_standard_input(model, folder, capsys, monkeypatch, channels):
     samples = (32767 * SOUNDS[0][0]).astype("<i2")

@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -55,6 +55,14 @@ def predict_sound(
     return first
 
 
+def _piped() -> IO[bytes]:
+    """A sound file on standard input."""
+    content = read_standard_input()
+    if not content:
+        raise InputError("standard input is empty: name a sound file, or pipe one in")
+    return io.BytesIO(content)
+
+
 def _found(
     model: Any,
     names: list[str],
@@ -69,9 +77,8 @@ def _found(
 
     def readable() -> Iterator[Any]:
         for name in names:
-            source = io.BytesIO(read_standard_input()) if name == "-" else name
             try:
-                (recording,) = read_recordings(source)
+                (recording,) = read_recordings(_piped() if name == "-" else name)
             except InputError as error:
                 if not skip_invalid:
                     raise
