@@ -33,6 +33,7 @@ FORMATS = ("saved_model", "onnx", "litert")
 _OPSET = 18
 _SERVING = "serving_default"
 _BATCH = "batch"
+_CATCH_ERRORS = "TF2ONNX_CATCH_ERRORS"
 _SAVED_MODEL = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra"}
 
 
@@ -212,7 +213,11 @@ def onnx_model(graph: Graph, network: keras.Model) -> bytes:
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        with portable(graph.padded_right, constant_weights=True), _without_cudnn(network):
+        with (
+            portable(graph.padded_right, constant_weights=True),
+            _without_cudnn(network),
+            _without_copies(),
+        ):
             model, _ = tf2onnx.convert.from_function(
                 function,
                 function.input_signature,
@@ -316,6 +321,20 @@ def _without_cudnn(network: keras.Model) -> Iterator[None]:
     finally:
         for layer, value in zip(layers, before, strict=True):
             layer.use_cudnn = value
+
+
+@contextlib.contextmanager
+def _without_copies() -> Iterator[None]:
+    """tf2onnx' optimizers work on the graph itself, unless its user says otherwise. They would copy
+    it before each of two dozen passes, to go on without one that fails: a quarter of the time."""
+    if _CATCH_ERRORS in os.environ:
+        yield
+        return
+    os.environ[_CATCH_ERRORS] = "FALSE"
+    try:
+        yield
+    finally:
+        os.environ.pop(_CATCH_ERRORS, None)
 
 
 @contextlib.contextmanager

@@ -28,7 +28,7 @@ _VARIABLE = "RNNZOO_CACHE"
 _CONVERTERS = ("tensorflow", "keras", "numpy", "tf2onnx", "onnx", "onnxruntime")
 _LIMIT = 2_000_000_000  # bytes
 _DIGEST_SIZE = 32
-_OURS = re.compile(r"[0-9a-f]{64}-[a-z_]+(-int8)?\.onnx|graph-.*\.partial")
+_OURS = re.compile(r"[0-9a-f]{64}-[a-z_]+(-u?int8)?\.onnx|graph-.*\.partial")
 
 
 def cache_folder() -> pathlib.Path | None:

@@ -106,6 +106,21 @@ def test_invalid_records_can_be_left_out(preprocessor):
     ]
 
 
+def test_a_name_that_nobody_gave_gives_way(preprocessor, tmp_path):
+    for name in ("a.fa", "b.fa"):
+        (tmp_path / name).write_text(">\nMKV\n>sequence_3\nMSD\n")
+    files = [tmp_path / "a.fa", tmp_path / "b.fa", "MM"]
+    skipped = []
+    found = [name for name, _ in read(preprocessor, files, skipped)]
+    assert found == ["line_1", "sequence_3", "line_1_2", "sequence_3_2"]
+    assert [str(error).split(" (")[0] for error in skipped] == ["record 'sequence_3'"]
+
+
+def test_fasta_text_may_begin_with_a_mark_or_a_comment(preprocessor):
+    for begin in ("\ufeff", "; a comment\n", "\n"):
+        assert read(preprocessor, f"{begin}>a\nMKV\n") == [("a", "MKV")]
+
+
 def test_a_stop_inside_is_an_unknown_residue_and_u_and_o_have_relatives(preprocessor):
     assert read(preprocessor, "MK*V*") == [("sequence_1", "MKXV")]
     numbers = preprocessor.numbers("CUKOX")
@@ -121,6 +136,7 @@ def test_a_stop_inside_is_an_unknown_residue_and_u_and_o_have_relatives(preproce
         (b"\x00\xff\xfe", "expected FASTA"),
         (b">a\nMK\xffV\n", "at residue 3"),
         (b"no header\n", "line 1: expected FASTA"),
+        (FASTA.encode("utf-16"), "UTF-16 text: save it as UTF-8"),
         (gzip.compress(FASTA.encode(), mtime=0)[:20], "broken gzip"),
     ],
 )

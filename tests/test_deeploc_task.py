@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from Bio import SeqIO
 from conftest import INSULIN, loaded_once
 
 import rnnzoo
@@ -100,7 +101,66 @@ def test_pairs_of_every_kind_keep_their_ids(localizer):
         localizer.predict([["a", "b", "c"]])
     with pytest.raises(InputError, match="before"):
         localizer.predict([("a", "MKV"), ("a", "MSD")])
-    assert localizer.predict(np.array("MKV"))[0].sequence == "MKV"
+    for one in (np.array("MKV"), b"MKV", tf.constant("MKV")):
+        assert localizer.predict(one).sequence == "MKV"
+
+
+def test_what_biopython_reads_is_taken_as_it_is(localizer, fasta):
+    with fasta.open() as lines:
+        records = list(SeqIO.parse(lines, "fasta"))
+    for inputs in (records, [(record.id, record.seq) for record in records]):
+        found = localizer.predict(inputs)
+        assert {result.name: result.sequence for result in found} == PROTEINS
+    one = records[0]
+    assert localizer.predict(one).name == "insulin"
+    assert localizer.predict(one.seq).sequence == INSULIN
+
+
+def test_open_files_are_read(localizer, fasta, tmp_path):
+    packed = tmp_path / "proteins.gz"
+    packed.write_bytes(gzip.compress(fasta.read_bytes()))
+    for opened in (
+        fasta.open(),
+        fasta.open("rb"),
+        packed.open("rb"),
+        gzip.GzipFile(packed),
+        io.TextIOWrapper(gzip.GzipFile(packed)),
+        io.StringIO(fasta.read_text()),
+        io.BytesIO(fasta.read_bytes()),
+    ):
+        with opened:
+            assert [result.name for result in localizer.predict(opened)] == list(PROTEINS)
+        with pytest.raises(InputError, match=r"cannot read .*closed"):
+            localizer.predict(opened)
+    packed.write_bytes(packed.read_bytes()[:-9])
+    with gzip.open(packed) as opened, pytest.raises(InputError, match="broken gzip"):
+        localizer.predict(opened)
+    with gzip.open(packed, "rt") as opened, pytest.raises(InputError, match="broken gzip"):
+        localizer.predict(opened)
+
+
+class Table:
+    """What a data frame looks like."""
+
+    columns = ("id", "sequence")
+
+    def __iter__(self):
+        return iter(self.columns)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (Table(), r"got a table: give its columns as \(id, sequence\) pairs"),
+        (("a.fasta", "b.fasta"), "names a file: give several files in a list"),
+        ("P12345", "an accession: these are not looked up"),
+        ("1 MKVLA 6 AGIVG", "numbers of positions have to be taken out"),
+        (3, "expected a protein sequence"),
+    ],
+)
+def test_what_is_no_protein_is_told(localizer, inputs, message):
+    with pytest.raises(InputError, match=message):
+        localizer.predict(inputs)
 
 
 def test_a_data_set_is_read_as_it_comes(localizer):
@@ -205,6 +265,7 @@ def test_a_bad_record_is_named_or_left_out(localizer):
     assert len(skipped) == 1
     with pytest.raises(InputError, match="DNA"):
         localizer.predict("ACGT" * 20, skipped=[])
+    assert localizer.predict(["A" * 25, "GAGAGA" * 5])  # silk's, say
 
 
 def test_fit_learns_labels_where_they_are_known(small, tmp_path):
@@ -314,7 +375,7 @@ def test_an_interrupted_table_goes_on(fasta, tmp_path, capsys, as_json):
     assert "--resume" in capsys.readouterr().err
     assert main([*arguments, "-o", str(out), "--resume"]) == 0
     close_tables((out / name).read_text(), expected)
-    assert {path.name for path in out.iterdir()} == {name, record}
+    assert {path.name for path in out.iterdir()} == {name, record, f"{name}.sums"}
     before = (out / name).read_bytes()
     assert main([*arguments, "-o", str(out), "--resume"]) == 0  # complete: nothing is done again
     assert "complete" in capsys.readouterr().err
@@ -410,6 +471,51 @@ def test_an_unfinished_table_beside_a_complete_one_is_kept(fasta, tmp_path, caps
     assert (out / "results.csv.partial").read_text() == begun
 
 
+def test_a_changed_sequence_is_not_taken_for_the_old_one(fasta, tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = ["predict", NAME, str(fasta), "-o", str(out)]
+    assert main(arguments) == 0
+    whole = {path.name: path.read_bytes() for path in out.iterdir()}
+    lines = (out / "results.csv").read_text().splitlines(keepends=True)
+    text = fasta.read_text()
+    fasta.write_text(text.replace("MSKL", "MSKM"))
+    assert main([*arguments, "--resume"]) == 2
+    assert "'short' with another sequence than the input" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == whole
+    # unfinished, and stopped between a checksum and its row, or without any checksums
+    for sums in (4, 2, 0):
+        for name, end in (("results.csv", 3), ("results.csv.sums", sums)):
+            kept = whole[name].splitlines(keepends=True)[:end]
+            (out / name.replace("csv", "csv.partial")).write_bytes(b"".join(kept))
+        (out / "results.csv.partial.run.json").write_bytes(whole["results.csv.run.json"])
+        fasta.write_text(text.replace("MSKL", "MSKM"))
+        assert main([*arguments, "--resume"]) == (2 if sums > 1 else 0)
+        fasta.write_text(text)
+        assert main([*arguments, "--resume"]) == 0
+        assert [line.split(",")[0] for line in table(out)[1:]] == list(PROTEINS)
+        known = (out / "results.csv.sums").read_text().split()
+        assert known[2:] == whole["results.csv.sums"].decode().split()[2:]
+        assert known.count("--------") == 2 - min(sums, 2)
+    # what is no row is told by its line
+    for row in ("\n", "\udcff\n"):
+        text = "".join([*lines[:2], row, *lines[2:]])
+        (out / "results.csv").write_text(text, errors="surrogateescape")
+        assert main([*arguments, "--resume"]) == 2
+        told = capsys.readouterr().err
+        assert "line 3 of the table" in told or "of another input" in told
+
+
+def test_two_runs_never_write_one_table(fasta, tmp_path, capsys):
+    out, form = tmp_path / "out", CSVFormat(("here",), False)
+    arguments = ["predict", NAME, str(fasta), "-o", str(out)]
+    with ResultTable(out, form, {"model": "another"}):
+        before = {path.name: path.read_bytes() for path in out.iterdir()}
+        for resume in ([], ["--resume"]):
+            assert main([*arguments, *resume]) == 2
+            assert "another run is writing" in capsys.readouterr().err
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
 def test_a_run_that_fails_leaves_the_record_of_the_table_before(fasta, tmp_path):
     out = tmp_path / "out"
     assert main(["predict", NAME, str(fasta), "-o", str(out)]) == 0
@@ -503,7 +609,9 @@ def test_invalid_records_are_reported_at_the_end(tmp_path, capsys):
         (["MKV", "--membrane-threshold", "2"], "membrane_threshold"),
         (["data.pep"], "cannot read data.pep"),
         (["proteins"], "no file 'proteins'"),
+        (["Human"], "no file 'Human'"),
         (["MK1"], "'1' at residue 3"),
+        (["MKV", "-o", "found.csv"], "-o names the folder of the table; found.csv names a file"),
     ],
 )
 def test_what_cannot_be_done_is_said(arguments, message, capsys):

@@ -149,9 +149,10 @@ def test_without_a_place_of_ones_own_it_works_all_the_same(
     assert not list(tmp_path.rglob("*.onnx"))
 
 
-def test_what_was_used_longest_ago_makes_room_and_nothing_else(folder, monkeypatch):
+@pytest.mark.parametrize("kind", ["", "-int8", "-uint8"])
+def test_what_was_used_longest_ago_makes_room_and_nothing_else(folder, monkeypatch, kind):
     monkeypatch.setattr(graph_cache, "_LIMIT", 400)
-    names = [f"{n:064d}-network" for n in range(5)]
+    names = [f"{n:064d}-network{kind}" for n in range(5)]
     for n, name in enumerate(names[:4]):
         graph_cache.write(name, bytes(100))  # and 32 of the hash
         os.utime(folder / f"{name}.onnx", (1000 + n, 1000 + n))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import itertools
 import json
 import os
@@ -21,6 +22,7 @@ from rnnzoo.weights import fingerprint
 
 _SHOWN = 20
 _SHORT = 30
+_FILES = {".csv", ".tsv", ".json", ".jsonl", ".txt"}
 
 
 def predict_proteins(
@@ -34,6 +36,8 @@ def predict_proteins(
         raise InputError("--resume goes on with the table in a folder: name it by -o")
     if options.workers is not None and not options.output:
         raise InputError("--workers fills the table in a folder: name it by -o")
+    if options.output and _names_a_file(Path(options.output)):
+        raise InputError(f"-o names the folder of the table; {options.output} names a file")
     skipped: list[InputError] = []
     batch_size = choices.pop("batch_size", None)
     choose_options(model.decoding, choices)  # before anything is read or written
@@ -54,6 +58,10 @@ def predict_proteins(
             messages.append(f"left out: {len(skipped) - _SHOWN:,} more")
 
 
+def _names_a_file(path: Path) -> bool:
+    return path.is_file() or (path.suffix.lower() in _FILES and not path.is_dir())
+
+
 def _printed(results: Iterator[Any], as_json: bool) -> Any:
     """Print each result as it comes; returns the first."""
     first = None
@@ -68,7 +76,8 @@ def _printed(results: Iterator[Any], as_json: bool) -> Any:
 def _listed(skipped: list[InputError], path: Path) -> str:
     """Write down all records that could not be read, and say where."""
     try:
-        path.write_text("".join(f"{error}\n" for error in skipped), encoding="utf-8")
+        told = "".join(f"{error}\n" for error in skipped)
+        path.write_text(told, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         return f"cannot write {path}: {error.strerror or error}"
     return f"all {len(skipped):,} that were left out: {path}"
@@ -88,7 +97,8 @@ def _inputs(options: argparse.Namespace) -> Iterable[Any]:
 
     words = options.inputs or ([] if options.input else ["-"])
     for word in words:
-        if word.isalpha() and word.islower() and len(word) < _SHORT and not Path(word).is_file():
+        short = word.isalpha() and len(word) < _SHORT
+        if short and not word.isupper() and not Path(word).is_file():
             raise InputError(
                 f"there is no file {word!r}; if it is a sequence, write it in upper case"
             )
@@ -117,7 +127,7 @@ def _into_folder(
         **_weights_of(model),
         **{name: getattr(options, name) for name in ("quantize", "engine")},
         "dtype": model.dtype_policy.name,
-        "options": choices,
+        "options": dataclasses.asdict(choose_options(model.decoding, choices)),
     }
     first = None
     try:
@@ -133,7 +143,10 @@ def _into_folder(
             except InputError as error:
                 if not table.written:
                     raise
-                raise InputError(f"{error}; the rows so far are kept: go on by --resume") from error
+                mended = "once that is mended, or with --skip-invalid,"
+                raise InputError(
+                    f"{error}; the rows so far are kept: {mended} go on by --resume"
+                ) from error
             finally:
                 left_out = table.path.with_suffix(".left_out.txt")
                 if skipped and table.written:
@@ -170,7 +183,13 @@ class TableLines(BatchPredictor):
         self.form = form
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        return {"line": [self.form.line(found) for found in self.results(batch)]}
+        from rnnzoo.deeploc.table import checksum
+
+        results = self.results(batch)
+        return {
+            "line": [self.form.line(found) for found in results],
+            "sum": [checksum(found.name, found.sequence) for found in results],
+        }
 
 
 def _fill(
@@ -200,5 +219,5 @@ def _fill(
         tqdm.tqdm(unit="protein", disable=None, leave=False) as bar,
     ):
         for block in blocks:
-            table.write_lines(block["line"])
+            table.write_lines(block["line"], block["sum"])
             bar.update(len(block["line"]))

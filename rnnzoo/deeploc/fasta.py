@@ -18,17 +18,21 @@ from typing import IO, Any
 from rnnzoo.errors import InputError
 
 _GZIP = b"\x1f\x8b"
+_BROKEN = (gzip.BadGzipFile, EOFError, zlib.error)
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 @dataclasses.dataclass(frozen=True)
 class Record:
     """A protein as it was given: `name` is the first word of its header, `letters` all that stood
-    below it; `line` the header's number in `source` (None where there is neither)."""
+    below it; `line` the header's number in `source` (None where there is neither). A name that
+    nobody gave is made up, and `named` is False."""
 
     name: str
     letters: str
     line: int | None = None
     source: str = ""
+    named: bool = True
 
     @property
     def where(self) -> str:
@@ -54,7 +58,7 @@ def read_fasta(lines: Iterable[bytes], source: str) -> Iterator[Record]:
     Raises
     ------
     InputError
-        If something stands before the first header, or there is no header.
+        If something stands before the first header, if there is no header, or for UTF-16.
 
     Examples
     --------
@@ -62,16 +66,15 @@ def read_fasta(lines: Iterable[bytes], source: str) -> Iterator[Record]:
     >>> [record.name for record in read_fasta([b">a first one", b"MKV", b"LLA"], "example")]
     ['a']
     """
-    name: str | None = None
+    header: str | None = None
     parts: list[str] = []
-    header = 0
-    for number, line in enumerate(_text_lines(lines), 1):
+    begin = 0
+    for number, line in enumerate(_text_lines(lines, source), 1):
         if line.startswith(">"):
-            if name is not None:
-                yield Record(name, "".join(parts), header, source)
-            words = line[1:].split(maxsplit=1)
-            name, parts, header = (words[0] if words else f"line_{number}"), [], number
-        elif name is not None:
+            if header is not None:
+                yield _record(header, parts, begin, source)
+            header, parts, begin = line[1:], [], number
+        elif header is not None:
             if not line.startswith(";"):
                 parts.append(line)
         elif line and not line.startswith(";"):
@@ -79,15 +82,23 @@ def read_fasta(lines: Iterable[bytes], source: str) -> Iterator[Record]:
                 f"{source}, line {number:,}: expected FASTA, plain or gzipped, whose first line "
                 f"begins with '>'; found {line[:40]!r}"
             )
-    if name is None:
+    if header is None:
         raise InputError(f"{source} holds no FASTA record: no line begins with '>'")
-    yield Record(name, "".join(parts), header, source)
+    yield _record(header, parts, begin, source)
 
 
-def _text_lines(lines: Iterable[bytes]) -> Iterator[str]:
+def _record(header: str, parts: list[str], line: int, source: str) -> Record:
+    words = header.split(maxsplit=1)
+    name = words[0] if words else f"line_{line}"
+    return Record(name, "".join(parts), line, source, named=bool(words))
+
+
+def _text_lines(lines: Iterable[bytes], source: str) -> Iterator[str]:
     """Lines as text, whatever ends them."""
     encoding = "utf-8-sig"  # the first line may begin with a mark
     for raw in lines:
+        if raw.startswith(_UTF_16) and encoding == "utf-8-sig":
+            raise InputError(f"{source} is UTF-16 text: save it as UTF-8 or plain ASCII")
         for part in raw.rstrip(b"\r\n").split(b"\r"):
             yield part.decode(encoding, "replace").strip()
             encoding = "utf-8"
@@ -116,11 +127,40 @@ def open_fasta(path: str | os.PathLike[str]) -> Iterator[Record]:
 def stream_fasta(file: IO[bytes], source: str) -> Iterator[Record]:
     """Records of an open file, standard input for example; see `open_fasta`."""
     buffered: Any = file if hasattr(file, "peek") else io.BufferedReader(file)
-    if buffered.peek(2)[:2] != _GZIP:
-        yield from read_fasta(buffered, source)
-        return
     try:
+        if buffered.peek(2)[:2] != _GZIP:
+            yield from read_fasta(buffered, source)
+            return
         with gzip.open(buffered) as unpacked:
             yield from read_fasta(unpacked, source)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+    except _BROKEN as error:
         raise InputError(f"{source} is a broken gzip file: {error}") from error
+
+
+def records_of_file(file: Any) -> Iterator[Record]:
+    """Records of what Python's `open`, `gzip.open` or `io` gave, in text or in bytes.
+
+    Raises
+    ------
+    InputError
+        As of `open_fasta`.
+
+    Examples
+    --------
+    >>> import io
+    >>> from rnnzoo.deeploc.fasta import records_of_file
+    >>> [record.name for record in records_of_file(io.StringIO(">a\\nMKV"))]
+    ['a']
+    """
+    source = str(getattr(file, "name", "the open file"))
+    try:
+        if isinstance(file.read(0), str):
+            yield from read_fasta((line.encode("utf-8", "surrogatepass") for line in file), source)
+        else:
+            yield from stream_fasta(file, source)
+    except InputError:
+        raise
+    except _BROKEN as error:
+        raise InputError(f"{source} is a broken gzip file: {error}") from error
+    except (OSError, ValueError) as error:  # closed, or text that is not of its encoding
+        raise InputError(f"cannot read {source}: {error}") from error

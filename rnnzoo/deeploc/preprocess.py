@@ -1,10 +1,11 @@
 """Proteins to padded residue numbers, and importance back to the residues of the whole chain.
 
 The rule for letters: lower case counts as upper case; white space and gaps (`-`, `.`) are left
-out, and a stop (`*`) at the end too; a stop inside is read as an unknown residue, X. A bare line
-with a dot in it is a file's name, not a sequence. U (selenocysteine) is read as C, O (pyrrolysine)
-as K; B, Z, J and X as the mean of the residues they may be. Anything else is an error. Chains of
-over `max_length` residues keep their first and last halves of it, as DeepLoc's.
+out, and a stop (`*`) at the end too; a stop inside is read as an unknown residue, X. U
+(selenocysteine) is read as C, O (pyrrolysine) as K; B, Z, J and X as the mean of the residues they
+may be. Anything else is an error, and 20 letters or more that are nearly all A, C, G, T, U or N are
+taken for DNA or RNA. A bare line with a dot in it is a file's name, not a sequence. Chains of over
+`max_length` residues keep their first and last halves of it, as DeepLoc's.
 """
 
 from __future__ import annotations
@@ -19,11 +20,16 @@ from typing import Any
 import numpy as np
 
 from rnnzoo.config import check_range, check_types
-from rnnzoo.deeploc.fasta import Record, open_fasta, read_fasta
+from rnnzoo.deeploc.fasta import Record, open_fasta, read_fasta, records_of_file
 from rnnzoo.deeploc.residues import LETTERS, PAD_ID
 from rnnzoo.errors import InputError
 
 _MIN_NUCLEOTIDES = 20
+_ACCESSION = re.compile(  # UniProt's
+    r"(?i:[OPQ]\d[A-Z\d]{3}\d|[A-NR-Z]\d(?:[A-Z][A-Z\d]{2}\d){1,2})"
+)
+_FASTA_NAME = re.compile(r"(?i:\.(fa|faa|fas|fasta|pep|txt)(\.gz)?)$")
+_SPELLED = re.compile(r"[A-Za-z*.-]+")
 _NUMBERS = np.full(128, 0, np.int32)
 for _number, _letter in enumerate(LETTERS, 1):
     _NUMBERS[ord(_letter)] = _number
@@ -88,6 +94,7 @@ class ProteinPreprocessor:
 
     def is_single(self, inputs: Any) -> bool:
         """Whether `inputs` is one sequence or pair, and not FASTA or several."""
+        inputs = _plain(inputs)
         if isinstance(inputs, str):
             return not _is_fasta(inputs) and not _is_path(inputs)
         return isinstance(inputs, (Record, Protein)) or _is_pair(inputs)
@@ -98,8 +105,9 @@ class ProteinPreprocessor:
         Parameters
         ----------
         inputs
-            A sequence, FASTA text, the path of a FASTA file, a `Record`, an (id, sequence) pair,
-            or an iterable of any of these; see `rnnzoo.deeploc.fasta` for files.
+            A sequence, FASTA text, the path of a FASTA file, an open one, a `Record`, an (id,
+            sequence) pair, Biopython's `Seq` or `SeqRecord`, or an iterable of any of these; see
+            `rnnzoo.deeploc.fasta` for files.
         number : int
             What a sequence without a name is called by: `sequence_1`.
 
@@ -108,23 +116,28 @@ class ProteinPreprocessor:
         InputError
             If `inputs` is none of these.
         """
-        if isinstance(inputs, np.ndarray):
-            inputs = inputs.tolist()
-        inputs = _text(inputs)
+        inputs = _plain(inputs)
         if isinstance(inputs, str) and _is_fasta(inputs):
             lines = inputs.encode("utf-8", "surrogatepass").splitlines()
             yield from read_fasta(lines, "the FASTA text")
         elif isinstance(inputs, os.PathLike) or (isinstance(inputs, str) and _is_path(inputs)):
             yield from open_fasta(inputs)
         elif isinstance(inputs, str):
-            yield Record(f"sequence_{number}", inputs)
+            yield Record(f"sequence_{number}", inputs, named=False)
         elif isinstance(inputs, Record):
             yield inputs
         elif isinstance(inputs, Protein):
             yield Record(inputs.name, inputs.sequence)
         elif _is_pair(inputs):
-            yield Record(*map(_text, inputs))
+            yield _of_pair(*map(_plain, inputs))
+        elif hasattr(inputs, "read"):
+            yield from records_of_file(inputs)
         elif isinstance(inputs, Iterable) and not isinstance(inputs, Mapping):
+            if hasattr(inputs, "columns"):
+                raise InputError(
+                    "got a table: give its columns as (id, sequence) pairs, such as "
+                    "zip(table['id'], table['sequence'])"
+                )
             for count, one in enumerate(inputs, 1):
                 if isinstance(one, (list, np.ndarray)):  # a pair, as JSON and arrays have it
                     one = tuple(one)
@@ -136,8 +149,8 @@ class ProteinPreprocessor:
                 yield from self.records(one, count)
         else:
             raise InputError(
-                "expected a protein sequence, FASTA text, a path, an (id, sequence) pair or a list "
-                f"of these; got {type(inputs).__name__}"
+                "expected a protein sequence, FASTA text, a path, an open file, an (id, sequence) "
+                f"pair or a list of these; got {type(inputs).__name__}"
             )
 
     # --- records as proteins ---------------------------------------------------------------
@@ -162,18 +175,22 @@ class ProteinPreprocessor:
         """
         seen: set[int] = set()
         for record in self.records(inputs):
+            name, count = record.name, 1
+            while not record.named and hash(name) in seen:  # nobody's: another does as well
+                count += 1
+                name = f"{record.name}_{count}"
             try:
-                if hash(record.name) in seen:
+                if hash(name) in seen:
                     raise InputError(
                         f"{record.where}: the id was there before: give every record its own"
                     )
-                protein = Protein(record.name, self.clean(record))
+                protein = Protein(name, self.clean(record))
             except InputError as error:
                 if skipped is None:
                     raise
                 skipped.append(error)
                 continue
-            seen.add(hash(record.name))
+            seen.add(hash(name))
             yield protein
 
     def clean(self, record: Record) -> str:
@@ -189,14 +206,21 @@ class ProteinPreprocessor:
             raise InputError(f"{record.where}: the sequence is empty")
         odd = re.search(r"[^A-Za-z*]", sequence)
         if odd:
+            hint = ""
+            if _ACCESSION.fullmatch(sequence):
+                hint = "; if it is an accession: these are not looked up, give the sequence"
+            elif odd[0].isdigit():
+                hint = "; numbers of positions have to be taken out"
             raise InputError(
                 f"{record.where}: {odd[0]!r} at residue {odd.start() + 1:,} does not stand for an "
-                "amino acid; expected one-letter codes"
+                f"amino acid; expected one-letter codes{hint}"
             )
         sequence = sequence.upper().replace("*", "X")
         nucleotides = sum(map(sequence.count, "ACGTUN"))
         codes = set(sequence) <= set("ACGTUNRYSWKMBDHV")  # IUPAC's, for several nucleotides too
-        if len(sequence) >= _MIN_NUCLEOTIDES and codes and nucleotides >= 0.9 * len(sequence):
+        codes &= len(sequence) >= _MIN_NUCLEOTIDES
+        repeat = set(sequence) <= set("AG") or len(set(sequence)) == 1  # as proteins have, silk's
+        if codes and not repeat and nucleotides >= 0.9 * len(sequence):
             raise InputError(
                 f"{record.where}: {nucleotides:,} of {len(sequence):,} letters are A, C, G, T, U "
                 "or N: this looks like DNA or RNA; translate it to protein first"
@@ -240,18 +264,37 @@ class ProteinPreprocessor:
         return whole
 
 
-def _text(value: Any) -> Any:
-    """Text of bytes and of a tensor that holds one; anything else as it is."""
+def _plain(value: Any) -> Any:
+    """Text of bytes, of a tensor or array that holds one and of a sequence that spells itself, as
+    Biopython's `Seq`; a `Record` of its `SeqRecord`; lists of arrays; anything else as it is."""
     value = value.numpy() if hasattr(value, "numpy") else value
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if hasattr(value, "seq") and hasattr(value, "id"):
+        return Record(str(value.id), str(value.seq))
+    if isinstance(value, (str, list, tuple, Mapping)) or not hasattr(value, "__getitem__"):
+        return value
+    spelled = str(value) if hasattr(value, "__len__") else ""
+    return spelled if _SPELLED.fullmatch(spelled) and len(spelled) == len(value) else value
 
 
 def _is_pair(one: Any) -> bool:
-    return isinstance(one, tuple) and len(one) == 2 and all(isinstance(_text(p), str) for p in one)
+    return isinstance(one, tuple) and len(one) == 2 and all(isinstance(_plain(p), str) for p in one)
+
+
+def _of_pair(name: str, sequence: str) -> Record:
+    if _FASTA_NAME.search(sequence) or _is_file(sequence):
+        raise InputError(
+            f"({name!r:.60}, {sequence!r:.60}) is an (id, sequence) pair, and its sequence names "
+            "a file: give several files in a list"
+        )
+    return Record(name, sequence)
 
 
 def _is_fasta(text: str) -> bool:
-    return text.lstrip().startswith(">")
+    return text.lstrip("\ufeff \t\r\n\v\f").startswith((">", ";"))
 
 
 def _is_path(text: str) -> bool:

@@ -1,13 +1,19 @@
 """The table of results in a folder, in the format of DeepLoc 2, and going on with it.
 
-While a run lasts, its rows stand in `results.csv.partial`; when it is complete the file gets its
-name. `results.csv.run.json` beside it says by what it was made, so that rows of two models never
-meet in one table; that of an unfinished table is kept apart, in `results.csv.partial.run.json`,
-since a complete one of before may lie beside it.
+The columns are those of DeepLoc 2's table. What stands in them is of a network that knows one
+location for each protein: likelihoods with the sum 1, where DeepLoc 2 has a score of its own for
+each location, and thresholds.
+
+While a run lasts, its rows stand in `results.csv.partial`, which is locked; when it is complete the
+file gets its name. `results.csv.run.json` beside it says by what it was made, so that rows of two
+models never meet in one table; that of an unfinished table is kept apart, in
+`results.csv.partial.run.json`, since a complete one of before may lie beside it. In the same way
+`results.csv.sums` has a checksum of every row's id and sequence, by which a changed input is found.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import io
@@ -15,6 +21,7 @@ import itertools
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Self
@@ -22,6 +29,9 @@ from typing import IO, Any, Self
 from rnnzoo.deeploc.preprocess import Protein
 from rnnzoo.deeploc.result import Localization
 from rnnzoo.errors import InputError
+
+_UNKNOWN = "--------"  # the checksum of a row that came without
+_SUM_BYTES = len(_UNKNOWN) + 1
 
 
 def csv_line(values: list[Any]) -> str:
@@ -69,6 +79,18 @@ class JSONLinesFormat:
         return str(json.loads(line)["name"])
 
 
+def checksum(name: str, sequence: str) -> str:
+    """Eight digits that stand for a protein's id and residues.
+
+    Examples
+    --------
+    >>> from rnnzoo.deeploc.table import checksum
+    >>> checksum("a", "MKV"), checksum("a", "MKL")
+    ('2b857a42', 'd6e78338')
+    """
+    return f"{zlib.crc32(f'{name} {sequence}'.encode('utf-8', 'surrogatepass')):08x}"
+
+
 class ResultTable:
     """A table that grows in a folder; a context manager that closes it.
 
@@ -78,15 +100,16 @@ class ResultTable:
         Made if it is not there.
     form : CSVFormat or JSONLinesFormat
     made_by : dict
-        What made the rows: the model, its fingerprint, dtype, options.
+        What made the rows: the model, its fingerprint, dtype, options. A model may go by another
+        name (`model`) where all else is the same.
     resume : bool
         Go on with an unfinished table, or with a complete one whose input has grown.
 
     Raises
     ------
     InputError
-        If the folder cannot be written; if an unfinished table is there and `resume` is False, or
-        one of another model and it is True.
+        If the folder cannot be written; if another run is writing the table; if an unfinished one
+        is there and `resume` is False, or one of another model and it is True.
     """
 
     def __init__(
@@ -98,37 +121,52 @@ class ResultTable:
     ) -> None:
         self.folder, self.form, self.made_by = Path(folder), form, made_by
         self.path = self.folder / form.filename
-        self.partial = self.folder / f"{form.filename}.partial"
         self.record = self.folder / f"{form.filename}.run.json"
+        self.sums = self.folder / f"{form.filename}.sums"
+        self.partial = self.folder / f"{form.filename}.partial"
         self.partial_record = self.folder / f"{form.filename}.partial.run.json"
+        self.partial_sums = self.folder / f"{form.filename}.partial.sums"
         self._copied = False
-        self._file: IO[str] | None = None
+        self._files = contextlib.ExitStack()
         self.written = 0  # rows of this run
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._open(resume)
+            with contextlib.ExitStack() as opening:
+                opening.callback(self._files.close)
+                self._open(resume, opening)
+                opening.pop_all()
         except OSError as error:
             raise InputError(f"cannot write into {folder}: {error.strerror or error}") from error
 
-    def _open(self, resume: bool) -> None:
+    def _open(self, resume: bool, undo: contextlib.ExitStack) -> None:
         begun = self.partial.exists()
-        if begun and not resume:
-            raise InputError(
-                f"{self.partial} is an unfinished table: go on with it by --resume, or delete it"
-            )
-        if not begun:
-            self.partial_record.unlink(missing_ok=True)  # of a stop before there was a table
         self._copied = resume and not begun and self.path.exists()
-        if begun or self._copied:
-            self._compare()
         if self._copied:
-            shutil.copyfile(self.path, self.partial)
-        elif not begun:
-            made_by = json.dumps(self.made_by, indent=1) + "\n"
-            self.partial_record.write_text(made_by, encoding="utf-8")
-            self.partial.write_text(self.form.header, encoding="utf-8")
+            self._compare()
+        self._file = self._files.enter_context(self.partial.open("a", encoding="utf-8"))
+        _lock(self._file, self.partial)
+        if begun:
+            if not resume:
+                raise InputError(
+                    f"{self.partial} is an unfinished table: go on with it by --resume, or delete "
+                    "it"
+                )
+            self._compare()
+        else:
+            undo.callback(self._remove_partial)
+            self.partial_record.unlink(missing_ok=True)  # of a stop before there was a table
+            self.partial_sums.unlink(missing_ok=True)
+            if self._copied:
+                shutil.copyfile(self.path, self.partial)
+                if self.sums.exists():
+                    shutil.copyfile(self.sums, self.partial_sums)
+            else:
+                made_by = json.dumps(self.made_by, indent=1) + "\n"
+                self.partial_record.write_text(made_by, encoding="utf-8")
+                self._file.write(self.form.header)
+                self._file.flush()
         self._drop_half_line()
-        self._file = self.partial.open("a", encoding="utf-8")
+        self._sums = self._files.enter_context(self.partial_sums.open("a", encoding="ascii"))
 
     def _compare(self) -> None:
         record = self.partial_record if self.partial_record.exists() else self.record
@@ -137,7 +175,7 @@ class ResultTable:
         except (OSError, ValueError) as error:
             raise InputError(f"{record} does not say what made the table: {error}") from error
         for key, value in self.made_by.items():
-            if found.get(key) != value:
+            if key != "model" and found.get(key) != value:
                 raise InputError(
                     f"the table in {self.folder} was made with {key} {found.get(key)!r}, not "
                     f"{value!r}: name another folder"
@@ -165,41 +203,72 @@ class ResultTable:
         Raises
         ------
         InputError
-            If the table's rows are not the first of these proteins.
+            If the table's rows are not the first of these proteins, or of other sequences; if one
+            is no row.
         """
-        with self.partial.open(encoding="utf-8") as lines:
-            for line in itertools.islice(lines, 1 if self.form.header else 0, None):
-                protein = next(proteins, None)
-                if protein is None or protein.name != self.form.name(line):
-                    there = "nothing" if protein is None else repr(protein.name)
-                    raise InputError(
-                        f"the table in {self.folder} has {self.form.name(line)!r} where the input "
-                        f"has {there}: it is of another input; name another folder"
-                    )
+        rows, begin = 0, 1 if self.form.header else 0
+        with (
+            self.partial.open(encoding="utf-8", errors="surrogateescape") as lines,
+            self.partial_sums.open(encoding="ascii", errors="replace") as sums,
+        ):
+            for rows, line in enumerate(itertools.islice(lines, begin, None), 1):
+                self._check_row(line, begin + rows, next(proteins, None), next(sums, "").strip())
+        self._align_sums(rows)
         yield from proteins
+
+    def _check_row(self, line: str, number: int, protein: Protein | None, known: str) -> None:
+        try:
+            name = self.form.name(line)
+        except (ValueError, LookupError, TypeError) as error:
+            raise InputError(
+                f"line {number:,} of the table in {self.folder} is no row of a protein "
+                f"({line.strip()!r:.60}): take it out, or name another folder"
+            ) from error
+        if protein is None or protein.name != name:
+            there = "nothing" if protein is None else repr(protein.name)
+            raise InputError(
+                f"the table in {self.folder} has {name!r} where the input has {there}: it is of "
+                "another input; name another folder"
+            )
+        if known not in ("", _UNKNOWN, checksum(protein.name, protein.sequence)):
+            raise InputError(
+                f"the table in {self.folder} has {name!r} with another sequence than the input: it "
+                "is of another input; name another folder"
+            )
+
+    def _align_sums(self, rows: int) -> None:
+        """One checksum for each row, of a stop between the two or of an older table too."""
+        with self.partial_sums.open("rb+") as file:
+            known = min(rows, file.seek(0, os.SEEK_END) // _SUM_BYTES)
+            file.truncate(known * _SUM_BYTES)
+            file.seek(0, os.SEEK_END)
+            file.write(f"{_UNKNOWN}\n".encode() * (rows - known))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
         """Close the file; after an error nothing stays behind that holds no row of its own."""
-        assert self._file is not None
-        self._file.close()
-        if kind is None or not self.partial.exists():
-            return
-        empty = self.partial.stat().st_size == len(self.form.header.encode())
-        if empty or (self._copied and not self.written):
-            self.partial.unlink()
-            self.partial_record.unlink(missing_ok=True)
+        if kind is not None and self.partial.exists():
+            empty = self.partial.stat().st_size == len(self.form.header.encode())
+            if empty or (self._copied and not self.written):
+                self._remove_partial()
+        self._files.close()
+
+    def _remove_partial(self) -> None:
+        for path in (self.partial, self.partial_record, self.partial_sums):
+            path.unlink(missing_ok=True)
 
     def write(self, found: Localization) -> None:
         """Put a row below the others."""
-        self.write_lines([self.form.line(found)])
+        self.write_lines([self.form.line(found)], [checksum(found.name, found.sequence)])
 
-    def write_lines(self, lines: list[str]) -> None:
-        """Put rows below the others that are lines of the format already."""
-        assert self._file is not None
+    def write_lines(self, lines: list[str], sums: list[str]) -> None:
+        """Put rows below the others that are lines of the format already, with the `checksum` of
+        each protein."""
         try:
+            self._sums.write("".join(f"{one}\n" for one in sums))
+            self._sums.flush()
             self._file.write("".join(lines))
             self._file.flush()
             self.written += len(lines)
@@ -208,10 +277,29 @@ class ResultTable:
 
     def finish(self) -> Path:
         """Give the complete table its name."""
-        assert self._file is not None
         os.fsync(self._file.fileno())
-        self._file.close()
         if self.partial_record.exists():
             self.partial_record.replace(self.record)
+        self._sums.close()
+        self.partial_sums.replace(self.sums)
         self.partial.replace(self.path)
+        self._files.close()
         return self.path
+
+
+def _lock(file: IO[str], path: Path) -> None:
+    """Keep other runs from writing a file, where the system can."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise InputError(
+            f"another run is writing {path}: wait until it is done, or name another folder"
+        ) from error
+    except OSError:  # a file system without locks
+        return
+    if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+        raise InputError(f"another run has just completed {path}: start again")

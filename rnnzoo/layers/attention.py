@@ -69,12 +69,22 @@ class AdditiveAttention(keras.layers.Layer):
         """Context [batch, target, features] and alignment [batch, target, source] (float32)."""
         z = ops.expand_dims(keys, 1)  # an index with None would copy it, and its gradient too
         if query is not None:
-            z += ops.expand_dims(ops.cast(self.query_projection(query), "float32"), 2)
-        energies = ops.tensordot(ops.tanh(z), ops.cast(self.v, "float32"), axes=1)
+            z += ops.expand_dims(ops.cast(self._projected(query), "float32"), 2)
+        # flat, as a product of more axes is traced as twenty operations
+        flat = ops.matmul(
+            ops.reshape(ops.tanh(z), (-1, self.attention_dim)),
+            ops.expand_dims(ops.cast(self.v, "float32"), 1),
+        )
+        energies = ops.reshape(flat, ops.shape(z)[:-1])
         energies = ops.where(ops.cast(mask, "bool")[:, None, :], energies, _MASKED)
         alignment = ops.softmax(energies, axis=-1)
         context = ops.matmul(ops.cast(alignment, annotations.dtype), annotations)
         return context, alignment
+
+    def _projected(self, query: Any) -> Any:
+        if query.shape[1] != 1:
+            return self.query_projection(query)
+        return ops.expand_dims(self.query_projection(query[:, 0]), 1)
 
     def call(self, query: Any, annotations: Any, mask: Any) -> tuple[Any, Any]:
         return self.attend(query, self.keys(annotations), annotations, mask)
