@@ -81,9 +81,14 @@ class Card:
             parts.append("## Papers\n\n" + "\n".join(f"- {paper}" for paper in e.papers))
         parts.append("## Measured\n\n" + metrics_table(e))
         parts += [_table(table) for table in e.tables]
+        if e.metrics or e.tables:
+            parts.append(_commands(e))
         if e.notes:
             parts.append("## What was seen\n\n" + "\n".join(f"- {note}" for note in e.notes))
-        training = "\n".join(f"- {key}: {_shown(value)}" for key, value in e.recipe.items())
+        told = {key: _shown(value) for key, value in e.recipe.items()}
+        training = "\n".join(
+            f"- {key}: {value}" for key, value in told.items() if value.strip("; ")
+        )
         parts.append(f"## Training\n\n{training}")
         parts.append("## Data\n\n" + "\n".join(_data_line(d) for d in e.data))
         if e.limits:
@@ -502,6 +507,13 @@ def _signatures(entry: Entry) -> str:
         for signature, metrics in by_signature.items()
     ]
     return "\n\n" + "  \n".join(lines) if lines else ""
+
+
+def _commands(entry: Entry) -> str:
+    """What printed the figures and tables."""
+    commands = dict.fromkeys([m.command for m in entry.metrics])
+    commands |= dict.fromkeys([table.command for table in entry.tables])
+    return "\n".join(["Printed by:", "", *(f"- `{command}`" for command in commands)])
 
 
 def _split_of(record: MetricRecord | TableRecord) -> str:

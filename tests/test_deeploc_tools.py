@@ -450,7 +450,8 @@ def test_a_member_on_all_folds_begins_with_one_of_a_released_ensemble(data, tmp_
     told = deeploc_card.recipe_record("deeploc-attn", [record, records[1]])
     assert told["unseen_folds"] == [] and told["unseen_folds_by_member"] == [[], ["2"]]
     assert told["command"].endswith("--set 'fold=\"none\"' --set 'start_member=1' "
-                                    "--start-from deeploc-attn")  # fmt: skip
+                                    "--start-from CHECKPOINT")  # fmt: skip
+    assert "steps" not in told  # each member's are told with it
     assert told["members"][0].startswith("all folds: 6 steps")
     assert "member 1, fold 2: 6 steps" in told["members"][0]
     # what a run began with counts, over a run between
@@ -488,6 +489,10 @@ def test_measures_of_a_perfect_and_of_a_blind_localizer():
     blind = values([result("a", 0.9) for _ in location])
     assert (blind["accuracy"], blind["Gorodkin"], blind["MCC a"]) == (0.5, 0, 0)
     assert blind["calibration error"] == pytest.approx(0.4)
+    assert blind["membrane accuracy"] == 1 and "membrane accuracy where both occur" not in blind
+    proteins.membrane[:4] = [1, 1, 0, 1]  # of a, b, a, b, whose fifth is of a
+    assert values([result("a", 1.0)] * 20)["membrane accuracy"] == 0.4
+    assert values([result("a", 1.0)] * 20)["membrane accuracy where both occur"] == 0.6667
 
 
 def test_gorodkins_measure_is_its_formula():

@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
         for g in logos[:SHOWN]
     ]  # fmt: skip
     changed = {
-        f"without the first {CUT}": [chain[0] + chain[CUT:] for chain in chains],
+        f"without residues 2 to {CUT}": [chain[0] + chain[CUT:] for chain in chains],
         f"without the last {CUT}": [chain[:-CUT] or chain for chain in chains],
         "ending in SKL": [chain[:-3] + "SKL" for chain in chains],
     }

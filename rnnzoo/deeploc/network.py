@@ -26,6 +26,10 @@ from rnnzoo.layers.int8 import expand_once
 class DeepLocConfig:
     """What a localisation network is made of; the defaults are DeepLoc's.
 
+    Filters of a width, LSTM units and dropout are those of its published code, other sizes those of
+    its paper as far as they are known to us. The likelihoods are a softmax over the locations, from
+    which those of DeepLoc's tree follow. The released networks are smaller: see their `config`.
+
     Attributes
     ----------
     num_locations : int

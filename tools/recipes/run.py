@@ -343,6 +343,8 @@ def training_record(command: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
     done before, where a run began with a released checkpoint, is counted in and told.
     """
     run = runs[0]
+    if run["start"]:
+        command += " --start-from CHECKPOINT"
     settings = {k: v for k, v in run["recipe"].items() if k not in ("network", "steps", "fold")}
     steps, minutes = run["steps_done"], sum(r["seconds"] for r in runs) / 60
     earlier: dict[str, Any] = {}
@@ -350,7 +352,6 @@ def training_record(command: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
     if start and "recipe" not in start:  # a folder or a hub address, whose recipe is not known
         told = f"{start['checkpoint']}, fingerprint {start['fingerprint']}"
         earlier["before"] = [f"{told}: {start['member']}" if "member" in start else told]
-        command += f" --start-from {start['checkpoint']}"
     elif start:
         before = start["recipe"]
         earlier["of that"] = f"{steps:,} steps, {minutes:.0f} minutes, begun with those of before"
@@ -358,7 +359,6 @@ def training_record(command: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
         if "fingerprint" in start:
             earlier["begun with"] = f"{start['checkpoint']}, fingerprint {start['fingerprint']}"
         steps, minutes = steps + before["steps"], minutes + before["minutes"]
-        command += f" --start-from {start['checkpoint']}"
     changes = [change for r in runs for change in r["changes"]]
     return {
         "command": command,
