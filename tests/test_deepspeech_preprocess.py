@@ -103,6 +103,7 @@ def test_several_are_told_from_one():
         ("nothing.wav", "there is no file nothing.wav"),
         ("a\0b.wav", "there is no file"),
         (".", "is a folder"),
+        ("", "recording_1: the name of a sound file is empty"),
         (__file__, "cannot be read as sound"),
         (b"RIFF....", "8 bytes"),
         (b"", "cannot be read as sound"),

@@ -141,6 +141,8 @@ def _read(one: Any, sampling_rate: int | None, number: int) -> Recording:
     if isinstance(one, Recording):
         return one
     if isinstance(one, (str, os.PathLike)):
+        if not os.fspath(one):  # a path of its own to Python: this folder
+            raise InputError(f"{name}: the name of a sound file is empty")
         path = Path(one)
         return _decode(path, path.name, f"{path}")
     if isinstance(one, bytes):
