@@ -511,9 +511,10 @@ def _signatures(entry: Entry) -> str:
 
 def _commands(entry: Entry) -> str:
     """What printed the figures and tables."""
-    commands = dict.fromkeys([m.command for m in entry.metrics])
-    commands |= dict.fromkeys([table.command for table in entry.tables])
-    return "\n".join(["Printed by:", "", *(f"- `{command}`" for command in commands)])
+    commands = [m.command for m in entry.metrics] + [table.command for table in entry.tables]
+    return "\n".join(
+        ["Printed by:", "", *(f"- `{command}`" for command in dict.fromkeys(commands))]
+    )
 
 
 def _split_of(record: MetricRecord | TableRecord) -> str:

@@ -205,7 +205,7 @@ def onnx_model(graph: Graph, network: keras.Model) -> bytes:
     """
     try:
         import onnx
-        import tf2onnx
+        import tf2onnx  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError("Export to ONNX", "tf2onnx", "export") from error
     function = tensor_function(graph)
@@ -213,17 +213,12 @@ def onnx_model(graph: Graph, network: keras.Model) -> bytes:
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        with (
-            portable(graph.padded_right, constant_weights=True),
-            _without_cudnn(network),
-            _without_copies(),
-        ):
-            model, _ = tf2onnx.convert.from_function(
-                function,
-                function.input_signature,
-                opset=_OPSET,
-                custom_op_handlers={"CudnnRNNV3": (_onnx_lstm, [])},
-            )
+        with portable(graph.padded_right, constant_weights=True), _without_cudnn(network):
+            try:
+                with _without_copies():
+                    model = _converted(function)
+            except Exception:  # of an optimizer, say: with copies it is left out
+                model = _converted(function)
         free_loops(model.graph)
         _name_axes(model.graph.input, graph.inputs)
         _name_axes(model.graph.output, graph.outputs)
@@ -235,6 +230,18 @@ def onnx_model(graph: Graph, network: keras.Model) -> bytes:
         ) from error
     finally:
         logger.setLevel(level)
+
+
+def _converted(function: Any) -> Any:
+    import tf2onnx
+
+    model, _ = tf2onnx.convert.from_function(
+        function,
+        function.input_signature,
+        opset=_OPSET,
+        custom_op_handlers={"CudnnRNNV3": (_onnx_lstm, [])},
+    )
+    return model
 
 
 def _lengths(graph: Graph, format: str, length: int | Mapping[str, int] | None) -> dict[str, int]:
@@ -325,8 +332,9 @@ def _without_cudnn(network: keras.Model) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _without_copies() -> Iterator[None]:
-    """tf2onnx' optimizers work on the graph itself, unless its user says otherwise. They would copy
-    it before each of two dozen passes, to go on without one that fails: a quarter of the time."""
+    """tf2onnx' optimizers work on the graph itself, which they do where the variable is set, to
+    whatever. They would copy it before each of two dozen passes, to go on without one that fails: a
+    quarter of the time."""
     if _CATCH_ERRORS in os.environ:
         yield
         return

@@ -117,6 +117,8 @@ def test_nothing_is_lost_with_a_worker_that_is_killed(fasta, tmp_path):
     plain = (tmp_path / "plain" / "results.csv").read_bytes()
     assert (tmp_path / "bulk" / "results.csv").read_bytes() == plain
     assert len(plain.splitlines()) == 1 + COUNT
+    done, again = ((tmp_path / n / "results.csv.sums").read_text() for n in ("plain", "bulk"))
+    assert again.split()[3 * WINDOW :] == done.split()[3 * WINDOW :]  # those of the workers
     begun = [line.split() for line in (tmp_path / "begun").read_text().splitlines()]
     firsts = [f"protein_{n}" for n in range(3 * WINDOW, COUNT, WINDOW)]
     assert sorted(first for first, _ in begun) == sorted([*firsts, "protein_20"])

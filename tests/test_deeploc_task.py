@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from Bio import SeqIO
+from Bio.Seq import Seq
+from Bio.SeqRecord import SeqRecord
 from conftest import INSULIN, loaded_once
 
 import rnnzoo
@@ -114,6 +116,21 @@ def test_what_biopython_reads_is_taken_as_it_is(localizer, fasta):
     one = records[0]
     assert localizer.predict(one).name == "insulin"
     assert localizer.predict(one.seq).sequence == INSULIN
+    assert localizer.predict(("gaps", Seq("MKV.FAS"))).sequence == "MKVFAS"
+    unnamed = localizer.predict([SeqRecord(Seq("MKV")), SeqRecord(Seq("MSD"))])
+    assert [result.name for result in unnamed] == ["sequence_1", "sequence_2"]
+    for bad, message in (
+        (("insulin", Seq("")), "record 'insulin': the sequence is empty"),
+        (("insulin", Seq("MKV?")), r"record 'insulin': '\?' at residue 4"),
+        (Seq("MKV?"), "record 'sequence_1'"),
+        (SeqRecord(None, id="x"), "record 'x': the sequence is empty"),
+        (SeqRecord(Seq(None, length=10), id="x"), "record 'x': the sequence is empty"),
+    ):
+        with pytest.raises(InputError, match=message):
+            localizer.predict([bad])
+        skipped = []
+        assert localizer.predict([bad, ("a", "MKV")], skipped=skipped)[0].name == "a"
+        assert len(skipped) == 1
 
 
 def test_open_files_are_read(localizer, fasta, tmp_path):
@@ -130,6 +147,7 @@ def test_open_files_are_read(localizer, fasta, tmp_path):
     ):
         with opened:
             assert [result.name for result in localizer.predict(opened)] == list(PROTEINS)
+            assert not opened.closed
         with pytest.raises(InputError, match=r"cannot read .*closed"):
             localizer.predict(opened)
     packed.write_bytes(packed.read_bytes()[:-9])
@@ -142,7 +160,7 @@ def test_open_files_are_read(localizer, fasta, tmp_path):
 class Table:
     """What a data frame looks like."""
 
-    columns = ("id", "sequence")
+    columns = id = seq = read = upper = ("id", "seq")
 
     def __iter__(self):
         return iter(self.columns)
@@ -152,9 +170,14 @@ class Table:
     ("inputs", "message"),
     [
         (Table(), r"got a table: give its columns as \(id, sequence\) pairs"),
-        (("a.fasta", "b.fasta"), "names a file: give several files in a list"),
+        (("a.fasta", "b.fasta"), "both name files: give several files in a list"),
         ("P12345", "an accession: these are not looked up"),
+        ("P12345-2", "an accession: these are not looked up"),
         ("1 MKVLA 6 AGIVG", "numbers of positions have to be taken out"),
+        ("MK1", "expected one-letter codes$"),
+        ([(1, "MKV")], r"item 1 of the list: expected a sequence or an \(id, sequence\) pair"),
+        (SimpleNamespace(read=3), "expected a protein sequence"),
+        (SimpleNamespace(read=len), "expected a file as Python's open gives it"),
         (3, "expected a protein sequence"),
     ],
 )
@@ -497,12 +520,44 @@ def test_a_changed_sequence_is_not_taken_for_the_old_one(fasta, tmp_path, capsys
         assert known[2:] == whole["results.csv.sums"].decode().split()[2:]
         assert known.count("--------") == 2 - min(sums, 2)
     # what is no row is told by its line
-    for row in ("\n", "\udcff\n"):
+    fault = "line 3 of the table"
+    for row, message in (
+        ("\n", fault),
+        ("x" * 200_000 + "\n", fault),
+        ("\udcff\n", "has '\\udcff'"),
+    ):
         text = "".join([*lines[:2], row, *lines[2:]])
         (out / "results.csv").write_text(text, errors="surrogateescape")
+        before = {path.name: path.read_bytes() for path in out.iterdir()}
         assert main([*arguments, "--resume"]) == 2
-        told = capsys.readouterr().err
-        assert "line 3 of the table" in told or "of another input" in told
+        assert message in capsys.readouterr().err
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_checksums_outlive_a_stop_at_the_very_end(fasta, tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = ["predict", NAME, str(fasta), "-o", str(out), "--resume"]
+    assert main(arguments) == 0
+    whole = {path.name: path.read_bytes() for path in out.iterdir()}
+    changed = fasta.read_text().replace("MSKL", "MSKM")
+    known = whole["results.csv.sums"]
+    for sums, record in (  # the record has its last name, the sums too, or half a line of them
+        ("results.csv.partial.sums", "results.csv.run.json"),
+        ("results.csv.sums", "results.csv.run.json"),
+    ):
+        for path in out.iterdir():
+            path.unlink()
+        (out / "results.csv.partial").write_bytes(whole["results.csv"])
+        (out / record).write_bytes(whole["results.csv.run.json"])
+        (out / sums).write_bytes(known[:-4])
+        text = fasta.read_text()
+        fasta.write_text(changed)
+        assert main(arguments) == 2
+        assert "'short' with another sequence" in capsys.readouterr().err
+        fasta.write_text(text)
+        assert main(arguments) == 0
+        kept = (out / "results.csv.sums").read_text().split()
+        assert kept == [*known.decode().split()[:-1], "--------"]
 
 
 def test_two_runs_never_write_one_table(fasta, tmp_path, capsys):

@@ -451,7 +451,7 @@ def test_a_member_on_all_folds_begins_with_one_of_a_released_ensemble(data, tmp_
     assert told["unseen_folds"] == [] and told["unseen_folds_by_member"] == [[], ["2"]]
     assert told["command"].endswith("--set 'fold=\"none\"' --set 'start_member=1' "
                                     "--start-from CHECKPOINT")  # fmt: skip
-    assert "steps" not in told  # each member's are told with it
+    assert told["steps"] == 3 * 6  # both members', and of the first what it began with
     assert told["members"][0].startswith("all folds: 6 steps")
     assert "member 1, fold 2: 6 steps" in told["members"][0]
     # what a run began with counts, over a run between

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from export_check import FORMATS, PAIRS, PROTEINS, check, expected, inputs_of, o
 import rnnzoo
 from rnnzoo.cli import main
 from rnnzoo.errors import ExportError, InputError, MissingDependencyError
-from rnnzoo.export import write_graph
+from rnnzoo.export import network_graph, write_graph
 
 FAMILIES = list(tiny_tasks.PAIRS)
 STREAMS = {
@@ -179,6 +180,33 @@ def test_the_example_translates_without_us_and_keras(exported_translator, transl
     wanted = [result.text for result in translator.predict(SENTENCES, beam_size=1)]
     assert "☃" in wanted[1]
     assert done.stdout.split("\n")[:-1] == wanted
+
+
+@pytest.mark.parametrize("chosen", [None, "FALSE"])
+def test_an_optimizer_that_fails_is_left_out(tmp_path, monkeypatch, chosen):
+    """tf2onnx' passes run without copies of the graph, and with them where one fails."""
+    from tf2onnx.optimizer import _optimizers
+
+    begun = []
+
+    def failing():
+        begun.append("TF2ONNX_CATCH_ERRORS" in os.environ)
+        raise RuntimeError("this pass fails")
+
+    if chosen:  # by the user, who then gets the error
+        monkeypatch.setenv("TF2ONNX_CATCH_ERRORS", chosen)
+    monkeypatch.setitem(_optimizers, "remove_identity", failing)
+    x = keras.Input((None, 3), name="points")
+    network = keras.Model({"points": x}, {"y": keras.layers.Dense(2)(x)})
+    graph = network_graph(network, points="batch time", y="batch time")
+    if chosen:
+        with pytest.raises(ExportError, match="this pass fails"):
+            write_graph(graph, network, tmp_path / "dense.onnx", "onnx")
+    else:
+        write_graph(graph, network, tmp_path / "dense.onnx", "onnx")
+        assert (tmp_path / "dense.onnx").exists()
+        assert begun[0] and not any(begun[1:])
+    assert os.environ.get("TF2ONNX_CATCH_ERRORS") == chosen
 
 
 def test_a_failed_export_leaves_what_was_there(models, tmp_path, monkeypatch):

@@ -36,7 +36,7 @@ def predict_proteins(
         raise InputError("--resume goes on with the table in a folder: name it by -o")
     if options.workers is not None and not options.output:
         raise InputError("--workers fills the table in a folder: name it by -o")
-    if options.output and _names_a_file(Path(options.output)):
+    if options.output and _names_a_file(options.output):
         raise InputError(f"-o names the folder of the table; {options.output} names a file")
     skipped: list[InputError] = []
     batch_size = choices.pop("batch_size", None)
@@ -58,8 +58,9 @@ def predict_proteins(
             messages.append(f"left out: {len(skipped) - _SHOWN:,} more")
 
 
-def _names_a_file(path: Path) -> bool:
-    return path.is_file() or (path.suffix.lower() in _FILES and not path.is_dir())
+def _names_a_file(path: str) -> bool:
+    like_one = Path(path).suffix.lower() in _FILES
+    return os.path.isfile(path) or (like_one and not os.path.isdir(path))
 
 
 def _printed(results: Iterator[Any], as_json: bool) -> Any:
@@ -143,10 +144,10 @@ def _into_folder(
             except InputError as error:
                 if not table.written:
                     raise
-                mended = "once that is mended, or with --skip-invalid,"
-                raise InputError(
-                    f"{error}; the rows so far are kept: {mended} go on by --resume"
-                ) from error
+                advice = "the rows so far are kept: once that is mended, go on by --resume"
+                if not options.skip_invalid:
+                    advice += " (--skip-invalid leaves out records that cannot be read)"
+                raise InputError(f"{error}; {advice}") from error
             finally:
                 left_out = table.path.with_suffix(".left_out.txt")
                 if skipped and table.written:

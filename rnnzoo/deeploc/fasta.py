@@ -135,6 +135,9 @@ def stream_fasta(file: IO[bytes], source: str) -> Iterator[Record]:
             yield from read_fasta(unpacked, source)
     except _BROKEN as error:
         raise InputError(f"{source} is a broken gzip file: {error}") from error
+    finally:
+        if buffered is not file:
+            buffered.detach()  # it would close the file
 
 
 def records_of_file(file: Any) -> Iterator[Record]:
@@ -153,6 +156,8 @@ def records_of_file(file: Any) -> Iterator[Record]:
     ['a']
     """
     source = str(getattr(file, "name", "the open file"))
+    if not hasattr(file, "readable"):
+        raise InputError(f"cannot read {source}: expected a file as Python's open gives it")
     try:
         if isinstance(file.read(0), str):
             yield from read_fasta((line.encode("utf-8", "surrogatepass") for line in file), source)

@@ -1,11 +1,12 @@
 """Proteins to padded residue numbers, and importance back to the residues of the whole chain.
 
-The rule for letters: lower case counts as upper case; white space and gaps (`-`, `.`) are left
-out, and a stop (`*`) at the end too; a stop inside is read as an unknown residue, X. U
-(selenocysteine) is read as C, O (pyrrolysine) as K; B, Z, J and X as the mean of the residues they
-may be. Anything else is an error, and 20 letters or more that are nearly all A, C, G, T, U or N are
-taken for DNA or RNA. A bare line with a dot in it is a file's name, not a sequence. Chains of over
-`max_length` residues keep their first and last halves of it, as DeepLoc's.
+The rule for letters: lower case counts as upper case; white space and gaps (`-`, `.`) are left out,
+and a stop (`*`) at the end too; a stop inside is read as an unknown residue, X. U (selenocysteine)
+is read as C, O (pyrrolysine) as K; B, Z, J and X as the mean of the residues they may be. Anything
+else is an error, and 20 letters or more that are nearly all A, C, G, T, U or N are taken for DNA or
+RNA (not those of one letter alone, or of A and G). A bare line with a dot in it is a file's name,
+not a sequence. Chains of over `max_length` residues keep their first and last halves of it, as
+DeepLoc's.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from rnnzoo.errors import InputError
 
 _MIN_NUCLEOTIDES = 20
 _ACCESSION = re.compile(  # UniProt's
-    r"(?i:[OPQ]\d[A-Z\d]{3}\d|[A-NR-Z]\d(?:[A-Z][A-Z\d]{2}\d){1,2})"
+    r"(?i:[OPQ]\d[A-Z\d]{3}\d|[A-NR-Z]\d(?:[A-Z][A-Z\d]{2}\d){1,2})(-\d+)?"
 )
+_POSITION = re.compile(r"(^|\s)\d+(\s|$)")
 _FASTA_NAME = re.compile(r"(?i:\.(fa|faa|fas|fasta|pep|txt)(\.gz)?)$")
-_SPELLED = re.compile(r"[A-Za-z*.-]+")
 _NUMBERS = np.full(128, 0, np.int32)
 for _number, _letter in enumerate(LETTERS, 1):
     _NUMBERS[ord(_letter)] = _number
@@ -97,7 +98,12 @@ class ProteinPreprocessor:
         inputs = _plain(inputs)
         if isinstance(inputs, str):
             return not _is_fasta(inputs) and not _is_path(inputs)
-        return isinstance(inputs, (Record, Protein)) or _is_pair(inputs)
+        return (
+            isinstance(inputs, (Record, Protein))
+            or _is_biopythons(inputs)
+            or _is_text(inputs)
+            or _is_pair(inputs)
+        )
 
     def records(self, inputs: Any, number: int = 1) -> Iterator[Record]:
         """Records of `inputs`, each read when its turn comes.
@@ -117,6 +123,11 @@ class ProteinPreprocessor:
             If `inputs` is none of these.
         """
         inputs = _plain(inputs)
+        if hasattr(inputs, "columns"):
+            raise InputError(
+                "got a table: give its columns as (id, sequence) pairs, such as "
+                "zip(table['id'], table['sequence'])"
+            )
         if isinstance(inputs, str) and _is_fasta(inputs):
             lines = inputs.encode("utf-8", "surrogatepass").splitlines()
             yield from read_fasta(lines, "the FASTA text")
@@ -128,19 +139,20 @@ class ProteinPreprocessor:
             yield inputs
         elif isinstance(inputs, Protein):
             yield Record(inputs.name, inputs.sequence)
+        elif _is_biopythons(inputs):
+            named = inputs.id not in (None, "", "<unknown id>")
+            name = str(inputs.id) if named else f"sequence_{number}"
+            yield Record(name, _letters(inputs.seq), named=named)
         elif _is_pair(inputs):
-            yield _of_pair(*map(_plain, inputs))
-        elif hasattr(inputs, "read"):
+            yield _of_pair(*map(_letters, inputs))
+        elif _is_text(inputs):
+            yield Record(f"sequence_{number}", _letters(inputs), named=False)
+        elif callable(getattr(inputs, "read", None)):
             yield from records_of_file(inputs)
         elif isinstance(inputs, Iterable) and not isinstance(inputs, Mapping):
-            if hasattr(inputs, "columns"):
-                raise InputError(
-                    "got a table: give its columns as (id, sequence) pairs, such as "
-                    "zip(table['id'], table['sequence'])"
-                )
             for count, one in enumerate(inputs, 1):
-                if isinstance(one, (list, np.ndarray)):  # a pair, as JSON and arrays have it
-                    one = tuple(one)
+                if isinstance(one, (list, tuple, np.ndarray)) and not _is_biopythons(one):
+                    one = tuple(one)  # a pair, as JSON and arrays have it too
                     if not _is_pair(one):
                         raise InputError(
                             f"item {count} of the list: expected a sequence or an (id, sequence) "
@@ -174,11 +186,12 @@ class ProteinPreprocessor:
             for a residue, nucleotides, or an id that was there before.
         """
         seen: set[int] = set()
+        counts: dict[str, int] = {}  # of names that nobody gave
         for record in self.records(inputs):
-            name, count = record.name, 1
-            while not record.named and hash(name) in seen:  # nobody's: another does as well
-                count += 1
-                name = f"{record.name}_{count}"
+            name = record.name
+            while not record.named and hash(name) in seen:
+                counts[record.name] = counts.get(record.name, 1) + 1
+                name = f"{record.name}_{counts[record.name]}"
             try:
                 if hash(name) in seen:
                     raise InputError(
@@ -207,9 +220,9 @@ class ProteinPreprocessor:
         odd = re.search(r"[^A-Za-z*]", sequence)
         if odd:
             hint = ""
-            if _ACCESSION.fullmatch(sequence):
+            if _ACCESSION.fullmatch(record.letters.strip()):
                 hint = "; if it is an accession: these are not looked up, give the sequence"
-            elif odd[0].isdigit():
+            elif _POSITION.search(record.letters):
                 hint = "; numbers of positions have to be taken out"
             raise InputError(
                 f"{record.where}: {odd[0]!r} at residue {odd.start() + 1:,} does not stand for an "
@@ -218,9 +231,9 @@ class ProteinPreprocessor:
         sequence = sequence.upper().replace("*", "X")
         nucleotides = sum(map(sequence.count, "ACGTUN"))
         codes = set(sequence) <= set("ACGTUNRYSWKMBDHV")  # IUPAC's, for several nucleotides too
-        codes &= len(sequence) >= _MIN_NUCLEOTIDES
         repeat = set(sequence) <= set("AG") or len(set(sequence)) == 1  # as proteins have, silk's
-        if codes and not repeat and nucleotides >= 0.9 * len(sequence):
+        long = len(sequence) >= _MIN_NUCLEOTIDES
+        if long and codes and not repeat and nucleotides >= 0.9 * len(sequence):
             raise InputError(
                 f"{record.where}: {nucleotides:,} of {len(sequence):,} letters are A, C, G, T, U "
                 "or N: this looks like DNA or RNA; translate it to protein first"
@@ -265,30 +278,43 @@ class ProteinPreprocessor:
 
 
 def _plain(value: Any) -> Any:
-    """Text of bytes, of a tensor or array that holds one and of a sequence that spells itself, as
-    Biopython's `Seq`; a `Record` of its `SeqRecord`; lists of arrays; anything else as it is."""
-    value = value.numpy() if hasattr(value, "numpy") else value
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    if hasattr(value, "seq") and hasattr(value, "id"):
-        return Record(str(value.id), str(value.seq))
-    if isinstance(value, (str, list, tuple, Mapping)) or not hasattr(value, "__getitem__"):
+    """Text of bytes and of a tensor or array that holds one, lists of arrays; anything else as it
+    is."""
+    if isinstance(value, (str, list, tuple, Mapping)) or hasattr(value, "columns"):
         return value
-    spelled = str(value) if hasattr(value, "__len__") else ""
-    return spelled if _SPELLED.fullmatch(spelled) and len(spelled) == len(value) else value
+    value = value.numpy() if hasattr(value, "numpy") else value
+    value = value.tolist() if isinstance(value, np.ndarray) else value
+    return value.decode("utf-8", "replace") if isinstance(value, (bytes, bytearray)) else value
+
+
+def _is_biopythons(one: Any) -> bool:
+    """Whether it is a `SeqRecord`, or has an `id` and a `seq` like one."""
+    return hasattr(one, "seq") and hasattr(one, "id") and not hasattr(one, "columns")
+
+
+def _is_text(one: Any) -> bool:
+    """Whether it is spelled as a text is, as Biopython's `Seq`."""
+    return callable(getattr(one, "upper", None)) and not hasattr(one, "columns")
+
+
+def _letters(text: Any) -> str:
+    """The letters of a text; none of a `Seq` whose letters are not known."""
+    text = _plain(text)
+    try:
+        return "" if text is None else str(text)
+    except (TypeError, ValueError):
+        return ""
 
 
 def _is_pair(one: Any) -> bool:
-    return isinstance(one, tuple) and len(one) == 2 and all(isinstance(_plain(p), str) for p in one)
+    return isinstance(one, tuple) and len(one) == 2 and all(_is_text(_plain(p)) for p in one)
 
 
 def _of_pair(name: str, sequence: str) -> Record:
-    if _FASTA_NAME.search(sequence) or _is_file(sequence):
+    if _FASTA_NAME.search(name) and _FASTA_NAME.search(sequence):
         raise InputError(
-            f"({name!r:.60}, {sequence!r:.60}) is an (id, sequence) pair, and its sequence names "
-            "a file: give several files in a list"
+            f"({name!r:.60}, {sequence!r:.60}) is an (id, sequence) pair, and both name files: "
+            "give several files in a list"
         )
     return Record(name, sequence)
 

@@ -4,11 +4,12 @@ The columns are those of DeepLoc 2's table. What stands in them is of a network 
 location for each protein: likelihoods with the sum 1, where DeepLoc 2 has a score of its own for
 each location, and thresholds.
 
-While a run lasts, its rows stand in `results.csv.partial`, which is locked; when it is complete the
-file gets its name. `results.csv.run.json` beside it says by what it was made, so that rows of two
-models never meet in one table; that of an unfinished table is kept apart, in
-`results.csv.partial.run.json`, since a complete one of before may lie beside it. In the same way
-`results.csv.sums` has a checksum of every row's id and sequence, by which a changed input is found.
+While a run lasts, its rows stand in `results.csv.partial`, and `.results.csv.lock` keeps others
+away; when it is complete the file gets its name. `results.csv.run.json` beside it says by what it
+was made, so that rows of two models never meet in one table; that of an unfinished table is kept
+apart, in `results.csv.partial.run.json`, since a complete one of before may lie beside it. In the
+same way `results.csv.sums` has a checksum of every row's id and sequence, by which a changed input
+is found.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import shutil
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
 from rnnzoo.deeploc.preprocess import Protein
 from rnnzoo.deeploc.result import Localization
@@ -127,46 +128,41 @@ class ResultTable:
         self.partial_record = self.folder / f"{form.filename}.partial.run.json"
         self.partial_sums = self.folder / f"{form.filename}.partial.sums"
         self._copied = False
-        self._files = contextlib.ExitStack()
         self.written = 0  # rows of this run
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with contextlib.ExitStack() as opening:
-                opening.callback(self._files.close)
-                self._open(resume, opening)
-                opening.pop_all()
+                opening.enter_context(_locked(self.folder / f".{form.filename}.lock"))
+                self._open(resume)
+                self._lock = opening.pop_all()
         except OSError as error:
             raise InputError(f"cannot write into {folder}: {error.strerror or error}") from error
 
-    def _open(self, resume: bool, undo: contextlib.ExitStack) -> None:
+    def _open(self, resume: bool) -> None:
         begun = self.partial.exists()
-        self._copied = resume and not begun and self.path.exists()
-        if self._copied:
-            self._compare()
-        self._file = self._files.enter_context(self.partial.open("a", encoding="utf-8"))
-        _lock(self._file, self.partial)
-        if begun:
-            if not resume:
-                raise InputError(
-                    f"{self.partial} is an unfinished table: go on with it by --resume, or delete "
-                    "it"
-                )
-            self._compare()
-        else:
-            undo.callback(self._remove_partial)
+        if begun and not resume:
+            raise InputError(
+                f"{self.partial} is an unfinished table: go on with it by --resume, or delete it"
+            )
+        if not begun:
             self.partial_record.unlink(missing_ok=True)  # of a stop before there was a table
             self.partial_sums.unlink(missing_ok=True)
-            if self._copied:
-                shutil.copyfile(self.path, self.partial)
-                if self.sums.exists():
+        self._copied = resume and not begun and self.path.exists()
+        if begun or self._copied:
+            self._compare()
+            # a stop at the very end leaves them under the complete table's name
+            if not self.partial_record.exists() and not self.partial_sums.exists():
+                with contextlib.suppress(FileNotFoundError):
                     shutil.copyfile(self.sums, self.partial_sums)
-            else:
-                made_by = json.dumps(self.made_by, indent=1) + "\n"
-                self.partial_record.write_text(made_by, encoding="utf-8")
-                self._file.write(self.form.header)
-                self._file.flush()
+        if self._copied:
+            shutil.copyfile(self.path, self.partial)
+        elif not begun:
+            made_by = json.dumps(self.made_by, indent=1) + "\n"
+            self.partial_record.write_text(made_by, encoding="utf-8")
+            self.partial.write_text(self.form.header, encoding="utf-8", newline="\n")
         self._drop_half_line()
-        self._sums = self._files.enter_context(self.partial_sums.open("a", encoding="ascii"))
+        self._sums = self.partial_sums.open("a", encoding="ascii", newline="\n")
+        self._file = self.partial.open("a", encoding="utf-8", newline="\n")
 
     def _compare(self) -> None:
         record = self.partial_record if self.partial_record.exists() else self.record
@@ -219,7 +215,7 @@ class ResultTable:
     def _check_row(self, line: str, number: int, protein: Protein | None, known: str) -> None:
         try:
             name = self.form.name(line)
-        except (ValueError, LookupError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, csv.Error) as error:
             raise InputError(
                 f"line {number:,} of the table in {self.folder} is no row of a protein "
                 f"({line.strip()!r:.60}): take it out, or name another folder"
@@ -227,17 +223,18 @@ class ResultTable:
         if protein is None or protein.name != name:
             there = "nothing" if protein is None else repr(protein.name)
             raise InputError(
-                f"the table in {self.folder} has {name!r} where the input has {there}: it is of "
-                "another input; name another folder"
+                f"the table in {self.folder} has {name!r:.60} where the input has {there:.60}: it "
+                "is of another input; name another folder"
             )
-        if known not in ("", _UNKNOWN, checksum(protein.name, protein.sequence)):
+        whole = len(known) == len(_UNKNOWN) and known != _UNKNOWN
+        if whole and known != checksum(protein.name, protein.sequence):
             raise InputError(
                 f"the table in {self.folder} has {name!r} with another sequence than the input: it "
                 "is of another input; name another folder"
             )
 
     def _align_sums(self, rows: int) -> None:
-        """One checksum for each row, of a stop between the two or of an older table too."""
+        """One checksum for each row, whatever a stop left of them."""
         with self.partial_sums.open("rb+") as file:
             known = min(rows, file.seek(0, os.SEEK_END) // _SUM_BYTES)
             file.truncate(known * _SUM_BYTES)
@@ -249,15 +246,20 @@ class ResultTable:
 
     def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
         """Close the file; after an error nothing stays behind that holds no row of its own."""
-        if kind is not None and self.partial.exists():
+        with self._lock, contextlib.suppress(*([OSError] if kind else [])):
+            self._close()
+            if kind is None or not self.partial.exists():
+                return
             empty = self.partial.stat().st_size == len(self.form.header.encode())
             if empty or (self._copied and not self.written):
-                self._remove_partial()
-        self._files.close()
+                for path in (self.partial, self.partial_record, self.partial_sums):
+                    path.unlink(missing_ok=True)
 
-    def _remove_partial(self) -> None:
-        for path in (self.partial, self.partial_record, self.partial_sums):
-            path.unlink(missing_ok=True)
+    def _close(self) -> None:
+        try:
+            self._file.close()
+        finally:
+            self._sums.close()
 
     def write(self, found: Localization) -> None:
         """Put a row below the others."""
@@ -277,29 +279,40 @@ class ResultTable:
 
     def finish(self) -> Path:
         """Give the complete table its name."""
-        os.fsync(self._file.fileno())
-        if self.partial_record.exists():
-            self.partial_record.replace(self.record)
-        self._sums.close()
-        self.partial_sums.replace(self.sums)
-        self.partial.replace(self.path)
-        self._files.close()
+        try:
+            os.fsync(self._file.fileno())
+            self._close()
+            if self.partial_record.exists():
+                self.partial_record.replace(self.record)
+            self.partial_sums.replace(self.sums)
+            self.partial.replace(self.path)
+        except OSError as error:
+            raise InputError(f"cannot write {self.path}: {error.strerror or error}") from error
         return self.path
 
 
-def _lock(file: IO[str], path: Path) -> None:
-    """Keep other runs from writing a file, where the system can."""
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """A file that one run alone has at a time, where the system can tell; gone with it."""
     try:
         import fcntl
     except ImportError:  # Windows
+        yield
         return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise InputError(
-            f"another run is writing {path}: wait until it is done, or name another folder"
-        ) from error
-    except OSError:  # a file system without locks
-        return
-    if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
-        raise InputError(f"another run has just completed {path}: start again")
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mine = os.path.samestat(os.fstat(file.fileno()), path.stat())
+        except (BlockingIOError, FileNotFoundError):
+            mine = False
+        except OSError:  # a file system without locks
+            mine = True
+        if not mine:
+            raise InputError(
+                f"another run is writing the table in {path.parent}: wait until it is done, or "
+                "name another folder"
+            )
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)

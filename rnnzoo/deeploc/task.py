@@ -195,8 +195,9 @@ class ProteinLocalizer(Task):
 
         Parameters
         ----------
-        inputs : a sequence, FASTA text, path of a FASTA file (plain or gzipped), (id, sequence)
-            pair, or an iterable or tf.data.Dataset of these
+        inputs : a sequence, FASTA text, path of a FASTA file (plain or gzipped), an open one, (id,
+            sequence) pair, Biopython's `Seq` or `SeqRecord`, or an iterable or tf.data.Dataset of
+            these
             See `rnnzoo.deeploc.preprocess` for the rule for letters.
         batch_size : int, optional
             Proteins at once, at most; fewer of long ones. Does not change the result.

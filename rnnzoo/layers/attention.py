@@ -84,6 +84,7 @@ class AdditiveAttention(keras.layers.Layer):
     def _projected(self, query: Any) -> Any:
         if query.shape[1] != 1:
             return self.query_projection(query)
+        # of one step alone it is a product of two matrices, traced in fewer operations
         return ops.expand_dims(self.query_projection(query[:, 0]), 1)
 
     def call(self, query: Any, annotations: Any, mask: Any) -> tuple[Any, Any]:

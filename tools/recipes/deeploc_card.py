@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -283,8 +284,8 @@ def unseen_folds(run: dict[str, Any]) -> set[str]:
 
 def recipe_record(name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
     """How the weights were trained, which fold each member was validated on, and which folds
-    nothing in them has seen: settings are the first member's, minutes all members' with what they
-    began with, and of several each is told in words, with its steps."""
+    nothing in them has seen: settings are the first member's, steps and minutes all members' with
+    what they began with, and of several each is told in words."""
     records = [_record(name, run) for run in runs]
     folds = [run["recipe"]["fold"] for run in runs]
     starts = [run["start"] for run in runs if run["start"]]
@@ -295,16 +296,22 @@ def recipe_record(name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
         + "; ".join([in_words(record), *record.get("before", ())])
         for fold, record in zip(folds, records, strict=True)
     ]
-    if len(runs) > 1:
-        del records[0]["steps"]  # of one alone
     return {
         **records[0],
+        "steps": sum(record["steps"] for record in records) + sum(map(_steps_before, starts)),
         "minutes": round(minutes),
         "folds": folds,
         "unseen_folds": sorted(set.intersection(*map(unseen_folds, runs))),
         "unseen_folds_by_member": [sorted(unseen_folds(run)) for run in runs],
         "members": told if len(told) > 1 else _watched(folds[0]),
     }
+
+
+def _steps_before(start: dict[str, Any]) -> int:
+    """The steps of a member of a released ensemble, which is told in words; those of a run are
+    counted in its record."""
+    told = re.search(r"([\d,]+) steps", start.get("member", ""))
+    return int(told[1].replace(",", "")) if told else 0
 
 
 def _watched(fold: str) -> str:
