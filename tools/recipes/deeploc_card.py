@@ -84,9 +84,6 @@ _LIMITS = (
     "Whole chains, as they are translated: a fragment or a mature chain may lack the signal that "
     "decides. Peptides shorter than what it was trained on (40 residues; MultiLoc: 13) and chains "
     "of X get a location without a warning.",
-    "Likelihoods have the sum 1 over the locations; the columns of DeepLoc 2's table, whose names "
-    "and order the table of results has, are scores of each location by itself with thresholds: "
-    "cut-offs for these do not fit.",
     "It reads the sequence alone: no homologs, no profiles. A likelihood is no experiment; do not "
     "use it for clinical or safety decisions, nor as the only evidence for a paper's claim.",
     "Rare locations (peroxisome, lysosome or vacuole, Golgi apparatus) are often missed, as the "
@@ -98,6 +95,9 @@ _LIMITS = (
 
 _LIMITS_OF = {
     "deeploc-attn": (
+        "The table of results has the columns of DeepLoc 2's, but in them likelihoods with the sum "
+        "1, where DeepLoc 2 has a score for each location with a threshold of its own: cut-offs "
+        "made for those do not fit.",
         "`deeploc-attn` said Lysosome/Vacuole of 8 proteins of the test, and was right for 2 of "
         "the 64 that are there: look at its likelihood, not for its name.",
     ),
@@ -128,7 +128,11 @@ _NOTES: dict[str, tuple[str, ...]] = {
         "again 73.3 % (several; cross-entropy from 0.810 to 0.800), from 70.1 to 71.1 % (fold 1; "
         "both). The same steps without what was added were not tried, nor substitution, "
         "shortening and the average of weights each by itself.",
-        "Where biology shows: without their first 30 residues, where the signal peptides and "
+        "Membrane-bound or not follows from the location of most of the 1,749: whoever knew it and "
+        "said what most proteins there are would be right for 94.2 %. In the locations where both "
+        "occur (515 proteins, in each of them the usual is right for 80.2 %) the network is right "
+        "for 82.3 %.",
+        "Where biology shows: without residues 2 to 30, where the signal peptides and "
         "transit peptides are, proteins lose most of the likelihood of their place (secreted 0.78 "
         "to 0.19, plastid 0.79 to 0.20, mitochondrial 0.76 to 0.33, Golgi 0.28 to 0.10; table "
         "above), and nuclear ones little (0.70 to 0.67). The filters read stretches of L, F, I and "
@@ -179,8 +183,9 @@ _NOTES: dict[str, tuple[str, ...]] = {
         "for this one and for one before, of three folds (76.4 %, macro F1 0.599).",
         "Clusters of 30 % identity are whole in one fold, which does not part all homologs: of "
         "fold 5 19 % have a hit of at least 30 % over half their length in folds 1 to 4 (of the "
-        "random split 76 %). Copying the nearest homolog gives 53.2 %, the most frequent location "
-        "where there is none.",
+        "random split 76 %). Those are told better (84.4 %) than those without (74.8 %; of the "
+        "random split 85.9 and 70.1 %). Copying the nearest homolog gives 53.2 %, the most "
+        "frequent location where there is none.",
     ),
 }
 
