@@ -239,7 +239,14 @@ def test_what_deeploc2_adds_has_no_homolog_in_what_is_measured(data, tmp_path, m
         (2, 8, 1, 1),
         (3, 0, 0.4, 0.4),
     ]  # of Q1, Q5, Q3 and Q4
-    monkeypatch.setattr(protein_data, "homologs", lambda queries, targets: np.array(hits))
+
+    def homologs(queries, targets):
+        """The first hit is found from the added proteins' side alone, the others from the own's."""
+        if queries.accessions != own.accessions:
+            return np.array(hits[:1])
+        return np.array([(there, here, *shares[::-1]) for here, there, *shares in hits[1:]])
+
+    monkeypatch.setattr(protein_data, "homologs", homologs)
     both = protein_data.read_both(tmp_path, tmp_path / "cache")
     assert both.accessions == [*own.accessions, "Q1", "Q3", "Q4"]
     assert both.fold[-3:].tolist() == ["+", "+02", "+"]
@@ -555,6 +562,11 @@ def test_homologs_are_found():
         proteins([near, chains[1]]), proteins(chains[:1] + chains[2:])
     )
     assert found.tolist() == [True, False]
+    twice = protein_data.homologs_both_ways(
+        proteins([*chains[2:4], chains[0][:60]]), proteins([near, chains[1]])
+    )
+    assert twice[:, :2].tolist() == [[2, 0], [2, 0]]
+    assert (twice[:, 2] > 0.9).all() and (np.abs(twice[:, 3] - 0.5) < 0.05).all()
 
 
 def test_without_mmseqs_it_says_so(monkeypatch):

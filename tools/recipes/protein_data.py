@@ -161,7 +161,8 @@ def read_both(data: Path, cache: Path, several: bool = False, multiloc: bool = F
     with `multiloc` those also that MultiLoc alone has.
 
     Left out is what DeepLoc 1.0 has, and what is a homolog of a protein of its test: 30 % identity
-    over half of either chain. `cache` keeps what the search for homologs found.
+    over half of either chain, asked from either side. `cache` keeps what the search for homologs
+    found.
     """
     own = read_deeploc(data)
     places = {name: name for name in DEEPLOC_LOCATIONS.values()}
@@ -199,9 +200,9 @@ def folds_of_homologs(added: Proteins, own: Proteins, cache: Path) -> np.ndarray
     """For each added protein the folds that hold a homolog of it, in one string."""
     if not cache.exists():
         folds: list[set[str]] = [set() for _ in range(len(added))]
-        for query, target, *covered in homologs(added, own):
+        for one, other, *covered in homologs_both_ways(added, own):
             if max(covered) >= 0.5:
-                folds[int(query)].add(own.fold[int(target)])
+                folds[int(one)].add(own.fold[int(other)])
         lines = [
             f"{accession}\t{''.join(sorted(found))}\n"
             for accession, found in zip(added.accessions, folds, strict=True)
@@ -214,6 +215,15 @@ def folds_of_homologs(added: Proteins, own: Proteins, cache: Path) -> np.ndarray
     if list(found) != added.accessions:
         raise SystemExit(f"{cache} was made of other data: delete it and start again")
     return np.array(list(found.values()), dtype=object)
+
+
+def homologs_both_ways(ones: Proteins, others: Proteins) -> np.ndarray:
+    """What `homologs` finds asked with the ones and asked with the others, as rows of the one's
+    and the other's number and the shares of them that the alignment covers.
+
+    MMseqs2 may align a shared part over half of a chain from one side and not from the other.
+    """
+    return np.concatenate([homologs(ones, others), homologs(others, ones)[:, [1, 0, 3, 2]]])
 
 
 def homologs(queries: Proteins, targets: Proteins) -> np.ndarray:
