@@ -11,10 +11,11 @@ the data set's own proteins (Menon et al. 2021, arXiv 2007.07314, equation 10; l
 spread over what is drawn), so that what the network gives are the likelihoods of these; proteins of
 several locations are not counted in. With
 `teachers`, folders of members' runs, a part of each target is the mean of their likelihoods
-(knowledge distillation, Hinton et al. 2015, arXiv 1503.02531, at temperature 1); for proteins of
-several locations it is the whole. Without teachers these are told that they are in one of their
-locations, whichever the network finds likely: minus the logarithm of the sum of these likelihoods
-(Jin and Ghahramani 2002, "Learning with multiple labels").
+(knowledge distillation, Hinton et al. 2015, arXiv 1503.02531, at temperature 1); it is the whole
+where there is no label: for proteins of several locations, and where membrane-bound or soluble is
+not known. Without teachers the latter give no membrane loss, and the former are told that they are
+in one of their locations, whichever the network finds likely: minus the logarithm of the sum of
+these likelihoods (Jin and Ghahramani 2002, "Learning with multiple labels").
 """
 
 from __future__ import annotations
