@@ -12,11 +12,12 @@ places; the same with a new head (`load(..., locations=[...])`), which trains wi
 it or with all the rest; and the same network from scratch, for more epochs.
 
 Of the released model's members the first one is taken. Training, validation and test are DeepLoc
-2.0's own partitions, which share no homologs. All three take only proteins that this member never
-read: DeepLoc 1.0's official test, and of the proteins of two places the homologs of that test too.
-These were left out of its training; `unread_pairs.txt`, beside this file, has their accessions (of
-the list that the recipe makes, `homologs.tsv`, those marked "-"). Most of these have homologs that
-it did read, told what its teachers say of their places; the teachers had read 38 of the list.
+2.0's own partitions, which share no homologs. Taken are only proteins that this member never read:
+those of DeepLoc 1.0's official test, and of the proteins of two places the homologs of that test
+too. These were left out of its training; `unread_pairs.txt`, beside this file, has their accessions
+(of the list that the recipe makes, `homologs.tsv`, those marked "-"). Most of the homologs have
+others that it did read, told what its teachers say of their places; the teachers had read 38 of
+the list.
 """
 
 import argparse
