@@ -461,6 +461,9 @@ def test_a_member_on_all_folds_begins_with_one_of_a_released_ensemble(data, tmp_
     assert told["steps"] == 3 * 6  # both members', and of the first what it began with
     assert told["members"][0].startswith("all folds: 6 steps")
     assert "member 1, fold 2: 6 steps" in told["members"][0]
+    record["start"]["member"] = "member 1, fold 2: 1,234 steps, 56 minutes, seed 1"
+    counted = deeploc_card.recipe_record("deeploc-attn", [record, records[1]])
+    assert counted["steps"] == 1234 + 2 * 6 and counted["minutes"] == 56 + told["minutes"]
     # what a run began with counts, over a run between
     for name, start in (("between", tmp_path / "ensemble"), ("after", tmp_path / "between")):
         train.main(["deeploc-attn", "--data", str(data), "--run", str(tmp_path / name),

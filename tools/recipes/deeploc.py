@@ -322,7 +322,6 @@ class Run(BaseRun):
                 "unseen_folds": made_by.get(
                     "unseen_folds_by_member", [[fold] for fold in made_by["folds"]]
                 )[member],
-                "minutes": made_by["minutes"],
             }
         return start
 
