@@ -185,7 +185,7 @@ _NOTES: dict[str, tuple[str, ...]] = {
         "proteins of several locations as shared targets (at 1,000 steps 57.6 instead of 59.6 %); "
         "2,600 steps on DeepLoc 1.0 alone at the end (71.6 to 70.6 %); dropout 0.45, label "
         "smoothing 0.1 and more shortening after that (70.6 to 70.8 %). By the human proteins of "
-        "the first note: the second member trained on for 2,400 steps, taught by the first, the "
+        "the second note: the second member trained on for 2,400 steps, taught by the first, the "
         "third and one of those before, with the membranes' loss counted once instead of half "
         "(51.0 to 49.3 %, cross-entropy 1.491 to 1.520).",
     ),
